@@ -1,0 +1,1 @@
+"""The room `aio`; see README.md beside this file."""

@@ -1,0 +1,297 @@
+"""The one exception tree: every refusal is an `ApiError` that knows its wire `Status`.
+
+Reasons, codes and details are those of meta/v1 Status (k8s.io/apimachinery api/errors); field problems are
+worded as field.Error words them, because clients match the text.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from todoku.api.meta import Object
+
+
+class Path:
+    """Where in an object a problem lies; `Path("spec") / "ports" / 0` prints `spec.ports[0]`.
+
+    `path.key("a.b/c")` addresses a map entry and prints `[a.b/c]`.
+    """
+
+    __slots__ = ("_text",)
+
+    def __init__(self, text: str = "") -> None:
+        self._text = text
+
+    def __truediv__(self, part: str | int) -> Path:
+        if isinstance(part, int):
+            return Path(f"{self._text}[{part}]")
+        return Path(f"{self._text}.{part}" if self._text else part)
+
+    def key(self, name: str) -> Path:
+        return Path(f"{self._text}[{name}]")
+
+    def __str__(self) -> str:
+        return self._text or "<nil>"
+
+    def __repr__(self) -> str:
+        return f"Path({self._text!r})"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Path) and self._text == other._text
+
+    def __hash__(self) -> int:
+        return hash(self._text)
+
+
+@dataclass(frozen=True, slots=True)
+class FieldError:
+    """One problem with one field; `reason` is the wire cause (`FieldValueInvalid`, …)."""
+
+    path: Path
+    reason: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.message}"
+
+    def cause(self) -> Object:
+        return {"reason": self.reason, "message": self.message, "field": str(self.path)}
+
+
+def invalid(path: Path, value: Any, detail: str) -> FieldError:
+    return FieldError(path, "FieldValueInvalid", f"Invalid value: {_shown(value)}: {detail}")
+
+
+def required(path: Path, detail: str = "") -> FieldError:
+    return FieldError(path, "FieldValueRequired", _joined("Required value", detail))
+
+
+def forbidden(path: Path, detail: str) -> FieldError:
+    return FieldError(path, "FieldValueForbidden", _joined("Forbidden", detail))
+
+
+def duplicate(path: Path, value: Any) -> FieldError:
+    return FieldError(path, "FieldValueDuplicate", f"Duplicate value: {_shown(value)}")
+
+
+def not_supported(path: Path, value: Any, supported: Iterable[str]) -> FieldError:
+    listed = ", ".join(f'"{one}"' for one in supported)
+    text = f"Unsupported value: {_shown(value)}: supported values: {listed}"
+    return FieldError(path, "FieldValueNotSupported", text)
+
+
+def not_found_field(path: Path, value: Any) -> FieldError:
+    return FieldError(path, "FieldValueNotFound", f"Not found: {_shown(value)}")
+
+
+def too_long(path: Path, limit: int) -> FieldError:
+    text = f"Too long: may not be more than {limit} bytes"
+    return FieldError(path, "FieldValueTooLong", text)
+
+
+def too_many(path: Path, actual: int, limit: int) -> FieldError:
+    text = f"Too many: {actual}: must have at most {limit} items"
+    return FieldError(path, "FieldValueTooMany", text)
+
+
+def type_invalid(path: Path, value: Any, detail: str) -> FieldError:
+    return FieldError(path, "FieldValueTypeInvalid", f"Invalid value: {_shown(value)}: {detail}")
+
+
+def internal_field(path: Path, detail: str) -> FieldError:
+    return FieldError(path, "InternalError", f"Internal error: {detail}")
+
+
+class ApiError(Exception):
+    """A refusal as the API words it.  `code` is the HTTP status, `reason` the Status reason."""
+
+    code = 500
+    reason = "InternalError"
+
+    def __init__(self, message: str, *, details: Object | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.details = details or {}
+
+    def status(self) -> Object:
+        """The wire `Status` (meta/v1)."""
+        body: Object = {
+            "kind": "Status",
+            "apiVersion": "v1",
+            "metadata": {},
+            "status": "Failure",
+            "message": self.message,
+            "reason": self.reason,
+            "code": self.code,
+        }
+        if self.details:
+            body["details"] = self.details
+        return body
+
+
+def _about(resource: str, name: str) -> Object:
+    plural, _, group = resource.partition(".")
+    details: Object = {"name": name} if name else {}
+    if group:
+        details["group"] = group
+    details["kind"] = plural
+    return details
+
+
+class NotFound(ApiError):
+    code, reason = 404, "NotFound"
+
+    @classmethod
+    def of(cls, resource: str, name: str) -> NotFound:
+        """`resource` in its dotted form, as in `deployments.apps "web" not found`."""
+        return cls(f'{resource} "{name}" not found', details=_about(resource, name))
+
+
+class AlreadyExists(ApiError):
+    code, reason = 409, "AlreadyExists"
+
+    @classmethod
+    def of(cls, resource: str, name: str) -> AlreadyExists:
+        return cls(f'{resource} "{name}" already exists', details=_about(resource, name))
+
+
+class Conflict(ApiError):
+    code, reason = 409, "Conflict"
+
+    @classmethod
+    def of(cls, resource: str, name: str, why: str) -> Conflict:
+        text = f'Operation cannot be fulfilled on {resource} "{name}": {why}'
+        return cls(text, details=_about(resource, name))
+
+
+class Invalid(ApiError):
+    """422 with every field problem collected."""
+
+    code, reason = 422, "Invalid"
+
+    @classmethod
+    def of(cls, kind: str, group: str, name: str, problems: Sequence[FieldError]) -> Invalid:
+        """`The Service "web" is invalid: …` once kubectl has printed it; upstream's own wording."""
+        qualified = f"{kind}.{group}" if group else kind
+        texts = list(dict.fromkeys(str(problem) for problem in problems))
+        listed = texts[0] if len(texts) == 1 else f"[{', '.join(texts)}]"
+        details: Object = {"name": name} if name else {}
+        if group:
+            details["group"] = group
+        details |= {"kind": kind, "causes": [problem.cause() for problem in problems]}
+        return cls(f'{qualified} "{name}" is invalid: {listed}', details=details)
+
+
+class BadRequest(ApiError):
+    code, reason = 400, "BadRequest"
+
+
+class Unauthorized(ApiError):
+    code, reason = 401, "Unauthorized"
+
+    def __init__(self, message: str = "Unauthorized", *, details: Object | None = None) -> None:
+        super().__init__(message, details=details)
+
+
+class Forbidden(ApiError):
+    code, reason = 403, "Forbidden"
+
+    @classmethod
+    def of(cls, resource: str, name: str, why: str) -> Forbidden:
+        subject = f'{resource} "{name}"' if name else resource
+        return cls(f"{subject} is forbidden: {why}", details=_about(resource, name))
+
+
+class MethodNotAllowed(ApiError):
+    code, reason = 405, "MethodNotAllowed"
+
+
+class NotAcceptable(ApiError):
+    code, reason = 406, "NotAcceptable"
+
+
+class Expired(ApiError):
+    """410: the revision or the continue token is too old; `continue_token` lets the client go on."""
+
+    code, reason = 410, "Expired"
+
+    def __init__(
+        self, message: str, *, details: Object | None = None, continue_token: str = ""
+    ) -> None:
+        super().__init__(message, details=details)
+        self.continue_token = continue_token
+
+    def status(self) -> Object:
+        body = super().status()
+        if self.continue_token:
+            body["metadata"] = {"continue": self.continue_token}
+        return body
+
+
+class TooLarge(ApiError):
+    code, reason = 413, "RequestEntityTooLarge"
+
+
+class UnsupportedMediaType(ApiError):
+    code, reason = 415, "UnsupportedMediaType"
+
+
+class TooManyRequests(ApiError):
+    code, reason = 429, "TooManyRequests"
+
+    def __init__(
+        self, message: str, *, retry_after_seconds: int = 1, details: Object | None = None
+    ) -> None:
+        super().__init__(
+            message, details=(details or {}) | {"retryAfterSeconds": retry_after_seconds}
+        )
+        self.retry_after_seconds = retry_after_seconds
+
+
+class InternalError(ApiError):
+    code, reason = 500, "InternalError"
+
+
+class ServiceUnavailable(ApiError):
+    code, reason = 503, "ServiceUnavailable"
+
+
+class Timeout(ApiError):
+    code, reason = 504, "Timeout"
+
+
+_BY_REASON: dict[str, type[ApiError]] = {
+    kind.reason: kind
+    for kind in (
+        NotFound, AlreadyExists, Conflict, Invalid, BadRequest, Unauthorized, Forbidden,
+        MethodNotAllowed, NotAcceptable, Expired, TooLarge, UnsupportedMediaType, TooManyRequests,
+        InternalError, ServiceUnavailable, Timeout,
+    )
+}  # fmt: skip
+
+
+def from_status(status: Object) -> ApiError:
+    """The exception that a wire `Status` stands for; unknown reasons become plain `ApiError`."""
+    kind = _BY_REASON.get(str(status.get("reason", "")), ApiError)
+    error = kind.__new__(kind)
+    ApiError.__init__(error, str(status.get("message", "")), details=status.get("details") or {})
+    error.code = int(status.get("code", kind.code))
+    error.reason = str(status.get("reason", "")) or kind.reason
+    if isinstance(error, Expired):
+        error.continue_token = str((status.get("metadata") or {}).get("continue", ""))
+    if isinstance(error, TooManyRequests):
+        error.retry_after_seconds = int(error.details.get("retryAfterSeconds", 1))
+    return error
+
+
+def _shown(value: Any) -> str:
+    if value is None:
+        return "null"
+    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+
+
+def _joined(head: str, detail: str) -> str:
+    return f"{head}: {detail}" if detail else head

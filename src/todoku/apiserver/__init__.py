@@ -1,0 +1,1 @@
+"""The room `apiserver`; see README.md beside this file."""

@@ -1,0 +1,1 @@
+"""The room `client`; see README.md beside this file."""

@@ -1,0 +1,1 @@
+"""The room `controllers`; see README.md beside this file."""

@@ -1,0 +1,1 @@
+"""The room `dns`; see README.md beside this file."""

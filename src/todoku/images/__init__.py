@@ -1,0 +1,1 @@
+"""The room `images`; see README.md beside this file."""

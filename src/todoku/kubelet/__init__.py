@@ -1,0 +1,1 @@
+"""The room `kubelet`; see README.md beside this file."""

@@ -1,0 +1,1 @@
+"""The room `lab`; see README.md beside this file."""

@@ -1,0 +1,1 @@
+"""The room `linux`; see README.md beside this file."""

@@ -1,0 +1,1 @@
+"""The room `loadbalancer`; see README.md beside this file."""

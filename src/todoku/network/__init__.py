@@ -1,0 +1,1 @@
+"""The room `network`; see README.md beside this file."""

@@ -1,0 +1,1 @@
+"""The room `proxy`; see README.md beside this file."""

@@ -1,0 +1,1 @@
+"""The room `reach`; see README.md beside this file."""

@@ -1,0 +1,1 @@
+"""The room `scheduler`; see README.md beside this file."""

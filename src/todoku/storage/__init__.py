@@ -1,0 +1,1 @@
+"""The room `storage`; see README.md beside this file."""

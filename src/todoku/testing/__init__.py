@@ -1,0 +1,1 @@
+"""The room `testing`; see README.md beside this file."""

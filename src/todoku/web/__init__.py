@@ -1,0 +1,1 @@
+"""The room `web`; see README.md beside this file."""

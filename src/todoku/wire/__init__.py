@@ -1,0 +1,1 @@
+"""The room `wire`; see README.md beside this file."""
