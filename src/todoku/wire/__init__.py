@@ -1,1 +1,1 @@
-"""The room `wire`; see README.md beside this file."""
+"""Codecs without sockets: Kubernetes protobuf bodies and SPDY/3.1 frames."""
