@@ -3,6 +3,7 @@
 import os
 import select
 import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -94,12 +95,20 @@ def test_a_bridge_forwards_between_its_ports_unless_they_are_isolated(
                     links.add_address("eth0", f"10.9.0.{number}/24")
                     links.up("eth0")
             bridge.up("br0")
+            wait_until_forwarding(bridge, "p1", "p2")
             assert crosses(two)
             for port in ("p1", "p2"):
                 bridge.set_port(port, isolated=True, hairpin=True)
             assert not crosses(two)
     finally:
         namespaces.unpin(lan)
+
+
+def wait_until_forwarding(links: Links, *ports: str) -> None:
+    deadline = time.monotonic() + 5
+    while not all((link := links.find(port)) and link.forwarding for port in ports):
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
 
 
 def crosses(two: tuple[str, str]) -> bool:

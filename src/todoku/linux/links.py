@@ -79,7 +79,11 @@ GROUPS: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """One interface.  `up` is administrative, `carrier` whether the other end is up, too."""
+    """One interface.  `up` is administrative, `carrier` whether the other end is up, too.
+
+    `forwarding` is a bridge port's state.  The kernel sets it some milliseconds after the port has carrier;
+    an ARP request lost before that is repeated only after a second.
+    """
 
     index: int
     name: str
@@ -90,6 +94,7 @@ class Link:
     carrier: bool
     master: int = 0
     peer_index: int = 0
+    forwarding: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -587,6 +592,7 @@ def _link(payload: memoryview) -> Link:
         carrier=bool(flags & _IFF_LOWER_UP),
         master=_number(found.get(10)),
         peer_index=_number(found.get(5)),
+        forwarding=5 in info and bytes(attribute_map(info[5]).get(1, b"")) == b"\x03",
     )
 
 
