@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Final, Literal, Self
 
 from todoku.linux import nfnetlink as nf
+from todoku.linux.namespaces import Netns
 
 TCP, UDP, SCTP, ICMP = 6, 17, 132, 1
 
@@ -102,7 +103,7 @@ EVERY: Final = Match()
 class Conntrack:
     """The flows of one network namespace.  Blocking, short; one user at a time."""
 
-    def __init__(self, netns: nf.Netns = None, *, family: int = socket.AF_INET) -> None:
+    def __init__(self, netns: Netns = None, *, family: int = socket.AF_INET) -> None:
         self._family = family
         self._socket = nf.NetfilterSocket(netns)
 
@@ -157,7 +158,7 @@ class ConntrackEvents:
     suits `loop.add_reader`; `read` never waits and yields what is there.
     """
 
-    def __init__(self, netns: nf.Netns = None) -> None:
+    def __init__(self, netns: Netns = None) -> None:
         self._socket = nf.NetfilterSocket(netns, groups=(_GROUP_NEW, _GROUP_UPDATE, _GROUP_DESTROY))
         self._socket.grow_receive_buffer(1 << 22)
         self._socket.setblocking(False)

@@ -4,18 +4,15 @@
 import; these are the 200 lines that both need.  Source: linux/netfilter/nfnetlink.h, netlink(7).
 """
 
-import contextlib
-import ctypes
 import errno
 import os
 import socket
 import struct
 from collections.abc import Iterable, Iterator
 from types import TracebackType
-from typing import Final, Self, TypeAlias
+from typing import Final, Self
 
-Netns: TypeAlias = str | int | None
-"""A network namespace: a path, an open descriptor, or None for the caller's own."""
+from todoku.linux.namespaces import Netns, socket_in
 
 NETLINK_NETFILTER: Final = 12
 NLMSG_ERROR, NLMSG_DONE, NLMSG_OVERRUN = 2, 3, 4
@@ -25,13 +22,12 @@ BATCH_BEGIN, BATCH_END = 0x10, 0x11
 SUBSYS_CTNETLINK, SUBSYS_NFTABLES = 1, 10
 NESTED, BIG_ENDIAN = 0x8000, 0x4000
 
-_SOL_NETLINK, _EXT_ACK, _ADD_MEMBERSHIP, _CLONE_NEWNET = 270, 11, 1, 0x40000000
+_SOL_NETLINK, _EXT_ACK, _ADD_MEMBERSHIP = 270, 11, 1
 _SO_SNDBUFFORCE, _SO_RCVBUFFORCE = 32, 33
 _HEADER = struct.Struct("=IHHII")
 _ATTR = struct.Struct("=HH")
 _RECEIVE_BYTES = 1 << 18
 _TYPE_MASK = 0x3FFF
-_libc = ctypes.CDLL(None, use_errno=True)
 
 
 class NetlinkError(OSError):
@@ -96,7 +92,9 @@ class NetfilterSocket:
     """
 
     def __init__(self, netns: Netns = None, *, groups: Iterable[int] = ()) -> None:
-        self._socket = open_socket(netns)
+        self._socket = socket_in(
+            netns, socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, NETLINK_NETFILTER
+        )
         self._sequence = 1
         try:
             self._socket.setsockopt(_SOL_NETLINK, _EXT_ACK, 1)
@@ -223,40 +221,6 @@ class NetfilterSocket:
                         raise error
                     return answers, interrupted
                 answers.append(payload[4:])
-
-
-def open_socket(netns: Netns = None) -> socket.socket:
-    """A raw netfilter socket made inside `netns`."""
-    with inside(netns):
-        return socket.socket(
-            socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, NETLINK_NETFILTER
-        )
-
-
-@contextlib.contextmanager
-def inside(netns: Netns) -> Iterator[None]:
-    """Move the calling thread into `netns` for the block; other threads stay where they are."""
-    if netns is None:
-        yield
-        return
-    with contextlib.ExitStack() as stack:
-        home = os.open("/proc/thread-self/ns/net", os.O_RDONLY | os.O_CLOEXEC)
-        stack.callback(os.close, home)
-        target = netns
-        if isinstance(target, str):
-            target = os.open(target, os.O_RDONLY | os.O_CLOEXEC)
-            stack.callback(os.close, target)
-        _setns(target)
-        try:
-            yield
-        finally:
-            _setns(home)
-
-
-def _setns(descriptor: int) -> None:
-    if _libc.setns(descriptor, _CLONE_NEWNET) != 0:
-        code = ctypes.get_errno()
-        raise OSError(code, f"setns: {os.strerror(code)}")
 
 
 def _messages(data: bytes) -> Iterator[tuple[int, int, int, memoryview]]:

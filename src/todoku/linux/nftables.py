@@ -17,6 +17,7 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from todoku.linux import nfnetlink as nf
+from todoku.linux.namespaces import Netns, inside_net
 
 IPV4, IPV6, INET, BRIDGE = 2, 10, 1, 7
 """Families as the kernel numbers them (NFPROTO_*)."""
@@ -79,7 +80,7 @@ class Nft:
     Blocking for 0.1 ms to some 10 ms; ctypes releases the interpreter lock.
     """
 
-    def __init__(self, netns: nf.Netns = None) -> None:
+    def __init__(self, netns: Netns = None) -> None:
         self._netns = netns
 
     def apply(self, commands: str | Sequence[dict[str, Any]]) -> None:
@@ -109,7 +110,7 @@ class Nft:
         )
 
     def _run(self, commands: str, flags: int = 0) -> str:
-        with nf.inside(self._netns):
+        with inside_net(self._netns):
             return _run(commands, flags)
 
 
@@ -157,7 +158,7 @@ def _library() -> ctypes.CDLL:
 class Elements:
     """Element transactions on one table, over one netlink socket.  Blocking; one user at a time."""
 
-    def __init__(self, family: int, table: str, netns: nf.Netns = None) -> None:
+    def __init__(self, family: int, table: str, netns: Netns = None) -> None:
         self._family, self._table = family, table
         self._socket = nf.NetfilterSocket(netns)
 
