@@ -119,7 +119,10 @@ class Resource:
     columns: Sequence[Column] = ()
     row: Callable[[Object], list[object]] | None = None
     # Where objects are stored if another version is the stored one ("events.k8s.io" shares "events").
+    # If so, as (group, version); objects pass through `to_storage` and `from_storage`, which return new ones.
     storage: tuple[str, str] | None = None
+    from_storage: Callable[[Object], Object] | None = None
+    to_storage: Callable[[Object], Object] | None = None
 
     @property
     def name(self) -> str:

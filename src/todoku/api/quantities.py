@@ -1,0 +1,171 @@
+"""Quantities (k8s.io/apimachinery api/resource): exact numbers with SI and binary suffixes.
+
+Values are Fractions of whole units; sub-nano fractions round up as upstream's do.  The canonical text keeps the
+format family in which the value was written: decimal SI, binary SI or decimal exponent.
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from dataclasses import dataclass
+from fractions import Fraction
+from math import ceil
+
+_FORM = re.compile(r"([+-]?)(?:(\d+)(?:\.(\d*))?|\.(\d+))((?:[KMGTPE]i|[numkMGTPE]|[eE][+-]?\d+)?)")
+_BINARY = {"Ki": 10, "Mi": 20, "Gi": 30, "Ti": 40, "Pi": 50, "Ei": 60}
+_DECIMAL = {"n": -9, "u": -6, "m": -3, "": 0, "k": 3, "M": 6, "G": 9, "T": 12, "P": 15, "E": 18}
+_DECIMAL_BY_EXPONENT = {exponent: suffix for suffix, exponent in _DECIMAL.items()}
+
+_ERROR_FORM = (
+    "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'"
+)
+_NANO = Fraction(1, 10**9)
+_MAX = Fraction(2**63 - 1)
+
+
+class QuantityError(ValueError):
+    """The text is not a quantity; the message is the one clients see."""
+
+
+@functools.total_ordering
+@dataclass(frozen=True, slots=True, eq=False)
+class Quantity:
+    """An exact amount.  Compare, add and subtract; `str()` gives the canonical text."""
+
+    value: Fraction
+    form: str = "decimal"  # decimal, binary or exponent
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Quantity) and self.value == other.value
+
+    def __lt__(self, other: Quantity) -> bool:
+        return self.value < other.value
+
+    def __hash__(self) -> int:
+        return hash(self.value)
+
+    def __add__(self, other: Quantity) -> Quantity:
+        form = other.form if not self.value else self.form
+        return Quantity(self.value + other.value, form)
+
+    def __sub__(self, other: Quantity) -> Quantity:
+        form = other.form if not self.value else self.form
+        return Quantity(self.value - other.value, form)
+
+    def __neg__(self) -> Quantity:
+        return Quantity(-self.value, self.form)
+
+    def __mul__(self, factor: int) -> Quantity:
+        return Quantity(self.value * factor, self.form)
+
+    def __bool__(self) -> bool:
+        return bool(self.value)
+
+    def __str__(self) -> str:
+        return _canonical(self)
+
+    def units(self) -> int:
+        """Whole units, rounded away from zero upwards as `Quantity.Value` does."""
+        return _ceil_away(self.value)
+
+    def milli(self) -> int:
+        """Thousandths, rounded up as `Quantity.MilliValue` does."""
+        return _ceil_away(self.value * 1000)
+
+
+ZERO = Quantity(Fraction(0))
+
+
+@functools.lru_cache(maxsize=4096)
+def _parse_text(text: str) -> Quantity:
+    if not text:
+        raise QuantityError(_ERROR_FORM)
+    match = _FORM.fullmatch(text)
+    if not match:
+        raise QuantityError(_explain(text))
+    sign, whole, fraction, bare, suffix = match.groups()
+    digits = (whole or "0") + "." + (fraction or bare or "0")
+    value = Fraction(digits)
+    form, scale = _scale(suffix)
+    value = value * scale * (-1 if sign == "-" else 1)
+    return Quantity(_bounded(value), form)
+
+
+def parse(text: str | int | float) -> Quantity:
+    """Read a quantity; numbers count as their JSON text.  Raises QuantityError."""
+    if isinstance(text, bool):
+        raise QuantityError(_ERROR_FORM)
+    return _parse_text(text if isinstance(text, str) else repr(text))
+
+
+def canonical(text: str | int | float) -> str:
+    """The canonical text of a quantity: `1000m` is `1`, `1024Ki` is `1Mi`.  Raises QuantityError."""
+    return str(parse(text))
+
+
+def is_quantity(value: object) -> bool:
+    try:
+        parse(value)  # type: ignore[arg-type]
+    except (QuantityError, TypeError):
+        return False
+    return True
+
+
+def _explain(text: str) -> str:
+    if re.fullmatch(r"[+-]?(\d+\.?\d*|\.\d+)[eEinumkKMGTP]*[+-]?\d*", text):
+        return "unable to parse quantity's suffix"
+    return _ERROR_FORM
+
+
+def _scale(suffix: str) -> tuple[str, Fraction]:
+    if suffix in _BINARY:
+        return "binary", Fraction(2 ** _BINARY[suffix])
+    if suffix in _DECIMAL:
+        return "decimal", Fraction(10) ** _DECIMAL[suffix]
+    exponent = int(suffix[1:])
+    if abs(exponent) > 400:  # beyond every bound; do not build astronomic numbers
+        exponent = 400 if exponent > 0 else -400
+    return "exponent", Fraction(10) ** exponent
+
+
+def _bounded(value: Fraction) -> Fraction:
+    """Round fractions up to nano units, away from zero, and cap at the largest 64-bit number."""
+    if value.denominator != 1:
+        value = Fraction(_ceil_away(value / _NANO)) * _NANO
+    return max(-_MAX, min(_MAX, value)) if abs(value) > _MAX else value
+
+
+def _ceil_away(value: Fraction) -> int:
+    return ceil(value) if value >= 0 else -ceil(-value)
+
+
+def _canonical(quantity: Quantity) -> str:
+    value = quantity.value
+    if not value:
+        return "0"
+    if quantity.form == "binary" and abs(value) >= 1024 and value.denominator == 1:
+        return _binary_text(value.numerator)
+    mantissa, exponent = _decimal_parts(value)
+    if quantity.form == "exponent":
+        return f"{mantissa}e{exponent}" if exponent else str(mantissa)
+    return f"{mantissa}{_DECIMAL_BY_EXPONENT[exponent]}"
+
+
+def _binary_text(value: int) -> str:
+    power = 0
+    while value % 1024 == 0 and power < 6:
+        value //= 1024
+        power += 1
+    suffix = ("", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei")[power]
+    return f"{value}{suffix}"
+
+
+def _decimal_parts(value: Fraction) -> tuple[int, int]:
+    """A whole mantissa and the largest multiple-of-three exponent that keeps it whole."""
+    nanos = value / _NANO
+    mantissa, exponent = _ceil_away(nanos), -9
+    while mantissa % 1000 == 0 and exponent < 18:
+        mantissa //= 1000
+        exponent += 3
+    return mantissa, exponent

@@ -1,0 +1,119 @@
+"""Rules that many kinds share: the split of spec and status, required fields, the plain table."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+from todoku.api import schemas
+from todoku.api.errors import FieldError, Path, required
+from todoku.api.meta import Object
+from todoku.api.resource import Column, Strategy
+from todoku.api.resources.rules import Rules
+from todoku.api.schemas import Type
+
+_OWN = ("apiVersion", "kind", "metadata")
+
+
+def clear_status(new: Object) -> None:
+    """A create never brings a status."""
+    if "status" in new:
+        new["status"] = {}
+
+
+def keep_status(new: Object, old: Object) -> None:
+    """A write of the main resource keeps the stored status."""
+    if "status" in old:
+        new["status"] = old["status"]
+    else:
+        new.pop("status", None)
+
+
+def keep_all_but_status(new: Object, old: Object) -> None:
+    """A write of `/status` changes status (and metadata) only."""
+    for field in [key for key in new if key not in (*_OWN, "status")]:
+        if field not in old:
+            del new[field]
+    for field, value in old.items():
+        if field not in (*_OWN, "status"):
+            new[field] = value
+
+
+def keep_labels(new: Object, old: Object) -> None:
+    """Some kinds' `/status` leaves the labels alone as well."""
+    labels = old["metadata"].get("labels")
+    if labels is None:
+        new["metadata"].pop("labels", None)
+    else:
+        new["metadata"]["labels"] = labels
+
+
+def keep_all_but_status_and_labels(new: Object, old: Object) -> None:
+    keep_all_but_status(new, old)
+    keep_labels(new, old)
+
+
+@functools.cache
+def generic_rules(schema: str) -> Rules:
+    """Rules of a kind without a file of its own: what its schema can say."""
+    return Rules(strategy=generic_strategy(schema))
+
+
+def generic_strategy(schema: str) -> Strategy:
+    properties = schemas.definition(schema).get("properties", {})
+    has_status = "status" in properties
+    has_generation = "spec" in properties
+
+    def validate(new: Object, old: Object | None) -> list[FieldError]:
+        return missing_fields(new, schemas.type_of(schema))
+
+    if not has_status:
+        return Strategy(validate=validate, has_status=False, has_generation=has_generation)
+    return Strategy(
+        prepare_create=clear_status,
+        prepare_update=keep_status,
+        prepare_status=keep_all_but_status,
+        validate=validate,
+        has_generation=has_generation,
+    )
+
+
+def missing_fields(obj: Object, type_: Type) -> list[FieldError]:
+    """`Required value` for every required field that is absent, outside metadata and status."""
+    problems: list[FieldError] = []
+    for field in type_.fields:
+        if field in (*_OWN, "status"):
+            continue
+        path = Path(field)
+        if field in obj:
+            _walk(obj[field], type_.fields[field], path, problems)
+        elif field in type_.required:
+            problems.append(required(path))
+    return problems
+
+
+def _walk(value: Any, type_: Type, path: Path, problems: list[FieldError]) -> None:
+    if type_.kind == "struct" and isinstance(value, dict):
+        for field in type_.required:
+            if value.get(field) in (None, "") and type_.fields[field].kind not in ("boolean",):
+                problems.append(required(path / field))
+        for field, child in value.items():
+            if field in type_.fields:
+                _walk(child, type_.fields[field], path / field, problems)
+    elif type_.kind == "list" and isinstance(value, list) and type_.items is not None:
+        for index, child in enumerate(value):
+            _walk(child, type_.items, path / index, problems)
+    elif type_.kind == "map" and isinstance(value, dict) and type_.items is not None:
+        for key, child in value.items():
+            _walk(child, type_.items, path.key(key), problems)
+
+
+NAME = Column(
+    name="Name",
+    format="name",
+    description=(
+        "Name must be unique within a namespace. Is required when creating resources, although some resources"
+        " may allow a client to request the generation of an appropriate name automatically."
+    ),
+)
+AGE = Column(name="Age", description="Time since the object was created.")
