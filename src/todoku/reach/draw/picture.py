@@ -1,0 +1,99 @@
+"""What every drawing shows, before any format: sources, addresses, pods, and the lines between them (pure)."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from todoku.reach.outcome import Code, Outcome
+from todoku.reach.report import Report
+from todoku.reach.targets import At
+
+TITLES = {
+    At.POD: "pod IP",
+    At.CLUSTERIP: "ClusterIP",
+    At.NODEPORT: "node port",
+    At.LOADBALANCER: "load balancer",
+    At.EXTERNAL: "external IP",
+    At.DNS: "DNS name",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One box.  `group` is the column's heading; `detail` its second line."""
+
+    id: str
+    label: str
+    detail: str
+    group: str
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """From a source to an address (with its outcome), or from an address to a pod (`count` answers)."""
+
+    start: str
+    end: str
+    outcome: Outcome
+    code: Code
+    count: int = 0
+    surprising: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    title: str
+    sources: Sequence[Node]
+    addresses: Sequence[Node]
+    backends: Sequence[Node]
+    asks: Sequence[Line]
+    answers: Sequence[Line]
+
+
+def picture(report: Report, *, title: str = "") -> Picture:
+    """The picture of a report.  Ids are short and stable: s0…, a0…, b0…"""
+    sources = {
+        source: Node(f"s{i}", source.name, source.address, _place(source.kind))
+        for i, source in enumerate(report.sources)
+    }
+    addresses = {
+        address: Node(
+            f"a{i}",
+            f"{address.host}:{address.port}" if address.host else "<pending>",
+            TITLES[address.at] + (f" of {address.node.partition('.')[0]}" if address.node else ""),
+            "addresses",
+        )
+        for i, address in enumerate(report.addresses)
+    }
+    names = sorted({name for cell in report.cells for name in cell.backends})
+    backends = {name: Node(f"b{i}", short(name), "", "pods") for i, name in enumerate(names)}
+    asks = [
+        Line(
+            sources[cell.source].id, addresses[cell.address].id, cell.outcome,
+            cell.predicted.code, sum(cell.backends.values()), cell.surprising,
+        )
+        for cell in report.cells
+    ]  # fmt: skip
+    counted: Counter[tuple[str, str]] = Counter()
+    for cell in report.cells:
+        for name, count in cell.backends.items():
+            counted[(addresses[cell.address].id, backends[name].id)] += count
+    answers = [
+        Line(start, end, Outcome.OK, Code.OPEN, count) for (start, end), count in counted.items()
+    ]
+    return Picture(
+        title or report.title, list(sources.values()), list(addresses.values()),
+        list(backends.values()), asks, answers,
+    )  # fmt: skip
+
+
+def short(pod: str) -> str:
+    """`httpd-deployment-5d4c8-x7w5c` as `httpd-…-x7w5c`: the part that tells replicas apart."""
+    parts = pod.split("-")
+    return f"{parts[0]}-…-{parts[-1]}" if len(parts) > 3 else pod
+
+
+def _place(kind: str) -> str:
+    return "outside the cluster" if kind == "outside" else "inside the cluster"

@@ -1,0 +1,134 @@
+"""A report as a drawing for the terminal: the LAN first, then each address with who gets in and who does not."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import groupby
+
+from todoku.reach.draw.picture import TITLES, short
+from todoku.reach.outcome import EXPLANATIONS, Code, Outcome
+from todoku.reach.report import Cell, Report
+from todoku.reach.targets import Address
+from todoku.reach.world import Machine, World
+
+_GREEN, _RED, _DIM = "32", "31", "2"
+
+
+def lan(world: World, cidr: str) -> list[str]:
+    """The machines on their LAN, and the pods inside their nodes."""
+    ordered = sorted(world.machines, key=lambda one: one.kind == "node")
+    boxes = [_box(world, machine) for machine in ordered]
+    height = max(len(box) for box in boxes)
+    widths = [len(box[0]) for box in boxes]
+    filled = [box + [" " * len(box[0])] * (height - len(box)) for box in boxes]
+    rows = ["  ".join(parts).rstrip() for parts in zip(*filled, strict=True)]
+    rail = ["═"] * (sum(widths) + 2 * (len(widths) - 1))
+    position = 0
+    for width in widths:
+        rail[position + width // 2] = "╤"
+        position += width + 2
+    return [f"LAN {cidr}", "".join(rail), *rows]
+
+
+def _box(world: World, machine: Machine) -> list[str]:
+    lines = [machine.short, machine.address]
+    if machine.kind == "outside":
+        lines.append("outside")
+    if not machine.powered:
+        lines.append("switched off")
+    lines += [
+        f"• {short(pod['metadata']['name'])} {pod['status']['podIP']}"
+        for pod in world.pods_by_address.values()
+        if pod["spec"].get("nodeName") == machine.name
+        and pod["metadata"]["namespace"] not in ("kube-system", "metallb-system")
+    ]
+    width = max(len(line) for line in lines)
+    middle = (width + 2) // 2
+    top = "┌" + "─" * middle + "┴" + "─" * (width + 1 - middle) + "┐"
+    return [top, *(f"│ {line.ljust(width)} │" for line in lines), "└" + "─" * (width + 2) + "┘"]
+
+
+def ways(report: Report, *, colour: bool = False) -> list[str]:
+    """Each address of the report, who gets in and which pods answered, and who does not and why."""
+    lines: list[str] = []
+    for address in report.addresses:
+        cells = [cell for cell in report.cells if cell.address == address]
+        lines += _address(address, cells, colour)
+    return lines
+
+
+def _address(address: Address, cells: Sequence[Cell], colour: bool) -> list[str]:
+    shown = f"{address.host}:{address.port}" if address.host else address.label
+    where = f" on {address.node.partition('.')[0]}" if address.node else ""
+    lines = [f"{TITLES[address.at]} {shown}{where}"]
+    opened = [cell for cell in cells if cell.outcome is Outcome.OK]
+    closed = [cell for cell in cells if cell.outcome is not Outcome.OK]
+    width = max((len(cell.source.name) for cell in cells), default=0)
+    lines += _open_lines(opened, width, colour)
+    closed.sort(key=lambda cell: (cell.predicted.code, cell.outcome))
+    for (code, outcome), group in groupby(closed, lambda c: (c.predicted.code, c.outcome)):
+        lines += _closed_lines(list(group), code, outcome, width, colour)
+    return lines
+
+
+def _open_lines(cells: Sequence[Cell], width: int, colour: bool) -> list[str]:
+    """Sources on the left, the pods that answered any of them on the right, joined in the middle."""
+    if not cells:
+        return []
+    backends = sorted({name for cell in cells for name in cell.backends})
+    left = [cell.source.name.ljust(width) for cell in cells]
+    right = [_backend(name, cells) for name in backends] or ["answered"]
+    height = max(len(left), len(right))
+    lines = []
+    for row in range(height):
+        source = left[row] if row < len(left) else " " * width
+        arrow = " ──►" if row < len(left) else "    "
+        joint = _joint(row, len(left), "┬┤┘")
+        fork = _joint(row, len(right), "┬├└")
+        pod = f"─► {right[row]}" if row < len(right) else ""
+        middle = "──" if row == 0 else "  "
+        lines.append(
+            _paint(f"   {source}{arrow}{joint}{middle}{fork}{pod}".rstrip(), _GREEN, colour)
+        )
+    return lines
+
+
+def _joint(row: int, count: int, shapes: str) -> str:
+    """The piece of a bracket in row `row` of `count` rows; `shapes` are its first, middle and last pieces."""
+    if row >= count:
+        return " "
+    if count == 1:
+        return "─"
+    first, middle, last = shapes
+    if row == 0:
+        return first
+    return last if row == count - 1 else middle
+
+
+def _backend(name: str, cells: Sequence[Cell]) -> str:
+    total = sum(cell.backends.get(name, 0) for cell in cells)
+    return f"{short(name)} ({total} answers)"
+
+
+def _closed_lines(
+    cells: Sequence[Cell], code: Code, outcome: Outcome, width: int, colour: bool
+) -> list[str]:
+    lines = []
+    for row, cell in enumerate(cells):
+        bracket = _joint(row, len(cells), "┐┤┘")
+        why = f" {code}" if row == len(cells) // 2 else ""
+        text = f"   {cell.source.name.ljust(width)} ──╳ {outcome} {bracket}{why}"
+        lines.append(_paint(text, _RED if outcome is not Outcome.NOT_APPLICABLE else _DIM, colour))
+    return lines
+
+
+def meanings(report: Report) -> list[str]:
+    """One line per code that closed a cell."""
+    codes = dict.fromkeys(
+        cell.predicted.code for cell in report.cells if cell.outcome is not Outcome.OK
+    )
+    return [f"{code}: {EXPLANATIONS[code].meaning}" for code in codes]
+
+
+def _paint(text: str, code: str, colour: bool) -> str:
+    return f"\x1b[{code}m{text}\x1b[0m" if colour else text

@@ -1,0 +1,207 @@
+"""One real connection from inside a source's network namespace.
+
+A socket belongs to the namespace it was made in, so the process itself stays where it is: `linux.namespaces.socket_in`
+makes the socket over there, and the event loop here uses it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import struct
+import time
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from todoku.linux.namespaces import socket_in
+from todoku.reach.outcome import Outcome, of_error
+
+Transport = Literal["TCP", "UDP"]
+
+_HTTP_REQUEST = b"GET / HTTP/1.1\r\nHost: %s\r\nUser-Agent: todoku\r\nConnection: close\r\n\r\n"
+# RST on close: the probe leaves no TIME_WAIT behind in the source's namespace (SO_LINGER, socket(7)).
+_LINGER_RESET = struct.pack("ii", 1, 0)
+_ANSWER_LIMIT = 64 * 1024
+
+
+class Vantage(Protocol):
+    """Where a probe starts; `lab` hands these in."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def netns(self) -> str:
+        """Path of the network namespace, e.g. `/proc/77/root/…/net`."""
+
+    @property
+    def nameservers(self) -> tuple[str, ...]:
+        """Addresses of the DNS servers asked from here."""
+
+    @property
+    def search(self) -> tuple[str, ...]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Tuple5:
+    """The witness of an attempt: what the source itself sent."""
+
+    protocol: Transport
+    source: str
+    source_port: int
+    destination: str
+    destination_port: int
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """What one connection came to.  `latency_ms` is the time to connect (TCP) or to the reply (UDP)."""
+
+    outcome: Outcome
+    latency_ms: float
+    witness: Tuple5 | None = None
+    http_status: int = 0
+    body: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """How to probe: `speak` asks `GET /` after connecting, when the target may speak HTTP."""
+
+    host: str
+    port: int
+    protocol: Transport = "TCP"
+    timeout_seconds: float = 2.0
+    speak: bool = True
+    payload: bytes = b"todoku\n"
+
+
+async def attempt(vantage: Vantage, question: Question) -> Attempt:
+    """Connect once and say what happened; never raises for what the network does.
+
+    Raises OSError only if the namespace itself cannot be entered.
+    """
+    started = time.monotonic()
+    try:
+        async with asyncio.timeout(question.timeout_seconds):
+            address = await _address(vantage, question.host)
+            if address is None:
+                return Attempt(Outcome.DNS, _since(started))
+            connect = _udp if question.protocol == "UDP" else _tcp
+            return await connect(vantage, question, address)
+    except TimeoutError:
+        return Attempt(Outcome.TIMEOUT, _since(started))
+
+
+async def _tcp(vantage: Vantage, question: Question, address: str) -> Attempt:
+    loop = asyncio.get_running_loop()
+    with socket_in(vantage.netns, _family(address), socket.SOCK_STREAM) as sock:
+        sock.setblocking(False)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_RESET)
+        started = time.monotonic()
+        try:
+            await loop.sock_connect(sock, (address, question.port))
+        except TimeoutError:
+            raise
+        except OSError as error:
+            return Attempt(of_error(error), _since(started))
+        latency = _since(started)
+        witness = _witness(sock, "TCP")
+        status, body = await _speak(sock, question) if question.speak else (0, b"")
+        return Attempt(Outcome.OK, latency, witness, status, body)
+
+
+async def _speak(sock: socket.socket, question: Question) -> tuple[int, bytes]:
+    """Ask `GET /`; a target that speaks something else, or nothing within the time, gives (0, b"")."""
+    loop = asyncio.get_running_loop()
+    answer = b""
+    with contextlib.suppress(TimeoutError, OSError):
+        async with asyncio.timeout(min(question.timeout_seconds / 2, 1.0)):
+            await loop.sock_sendall(sock, _HTTP_REQUEST % question.host.encode())
+            while len(answer) < _ANSWER_LIMIT and (data := await loop.sock_recv(sock, 16384)):
+                answer += data
+                if not answer.startswith(b"HTTP/"[: len(answer)]):
+                    return 0, b""
+    head, _, body = answer.partition(b"\r\n\r\n")
+    words = head.split(None, 2)
+    status = int(words[1]) if len(words) > 1 and words[1].isdigit() else 0
+    return status, body
+
+
+async def _udp(vantage: Vantage, question: Question, address: str) -> Attempt:
+    """Open means that a reply came: silence and openness look alike over UDP."""
+    loop = asyncio.get_running_loop()
+    with socket_in(vantage.netns, _family(address), socket.SOCK_DGRAM) as sock:
+        sock.setblocking(False)
+        started = time.monotonic()
+        try:
+            await loop.sock_connect(sock, (address, question.port))
+            await loop.sock_sendall(sock, question.payload)
+            body = await loop.sock_recv(sock, 65536)
+        except TimeoutError:
+            raise
+        except OSError as error:
+            return Attempt(of_error(error), _since(started))
+        return Attempt(Outcome.OK, _since(started), _witness(sock, "UDP"), 0, body)
+
+
+async def _address(vantage: Vantage, host: str) -> str | None:
+    """The address to dial: `host` itself, or what the source's own name servers say."""
+    for family in (socket.AF_INET, socket.AF_INET6):
+        with contextlib.suppress(OSError):
+            socket.inet_pton(family, host)
+            return host
+    return await resolve(vantage, host)
+
+
+async def resolve(vantage: Vantage, name: str) -> str | None:
+    """Ask the source's name servers for an A record, as resolv.conf(5) there would; None if nobody knows it.
+
+    Search domains follow ndots:5, the kubelet's default.
+    """
+    from dnslib import QTYPE, RCODE, DNSRecord
+
+    names = [name.rstrip(".")] if name.endswith(".") else _candidates(name, vantage.search)
+    for server in vantage.nameservers:
+        for candidate in names:
+            query = DNSRecord.question(candidate)
+            reply = await _ask(vantage, server, query.pack())
+            if reply is None:
+                break  # this server does not answer; try the next one
+            record = DNSRecord.parse(reply)
+            addresses = [str(rr.rdata) for rr in record.rr if rr.rtype == QTYPE.A]
+            if record.header.rcode == RCODE.NOERROR and addresses:
+                return addresses[0]
+    return None
+
+
+async def _ask(vantage: Vantage, server: str, query: bytes) -> bytes | None:
+    loop = asyncio.get_running_loop()
+    with socket_in(vantage.netns, _family(server), socket.SOCK_DGRAM) as sock:
+        sock.setblocking(False)
+        try:
+            async with asyncio.timeout(1.0):
+                await loop.sock_connect(sock, (server, 53))
+                await loop.sock_sendall(sock, query)
+                return await loop.sock_recv(sock, 4096)
+        except (TimeoutError, OSError):
+            return None
+
+
+def _candidates(name: str, search: tuple[str, ...]) -> list[str]:
+    searched = [f"{name}.{domain}" for domain in search]
+    return [*searched, name] if name.count(".") < 5 else [name, *searched]
+
+
+def _family(address: str) -> socket.AddressFamily:
+    return socket.AF_INET6 if ":" in address else socket.AF_INET
+
+
+def _witness(sock: socket.socket, protocol: Transport) -> Tuple5:
+    local, peer = sock.getsockname(), sock.getpeername()
+    return Tuple5(protocol, local[0], local[1], peer[0], peer[1])
+
+
+def _since(started: float) -> float:
+    return (time.monotonic() - started) * 1000
