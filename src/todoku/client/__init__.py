@@ -1,1 +1,19 @@
-"""The room `client`; see README.md beside this file."""
+"""Requests to the API server, caches that follow it, and Events.  See README.md beside this file."""
+
+from todoku.client.client import Client, ObjectList, WatchEvent
+from todoku.client.config import ClientConfig
+from todoku.client.http import Response, Unreachable
+from todoku.client.informer import Informer, InformerFactory
+from todoku.client.recorder import EventRecorder
+
+__all__ = [
+    "Client",
+    "ClientConfig",
+    "EventRecorder",
+    "Informer",
+    "InformerFactory",
+    "ObjectList",
+    "Response",
+    "Unreachable",
+    "WatchEvent",
+]

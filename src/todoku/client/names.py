@@ -1,0 +1,121 @@
+"""From resource names to URL paths: built-in kinds from the project's table, others by discovery."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from urllib.parse import quote
+
+import msgspec
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """Where one resource is served; `verbs` as discovery lists them."""
+
+    group: str
+    version: str
+    kind: str
+    plural: str
+    namespaced: bool
+    verbs: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        return f"{self.plural}.{self.group}" if self.group else self.plural
+
+    @property
+    def api_version(self) -> str:
+        return f"{self.group}/{self.version}" if self.group else self.version
+
+    def path(self, namespace: str | None = None, name: str = "", subresource: str = "") -> str:
+        """The URL path of a collection, an object or a subresource; namespace "" or None means all."""
+        parts = ["apis", self.group, self.version] if self.group else ["api", self.version]
+        if namespace and self.namespaced:
+            parts += ["namespaces", namespace]
+        parts.append(self.plural)
+        if name:
+            parts.append(name)
+        if subresource:
+            parts += subresource.split("/")
+        return "/" + "/".join(quote(part, safe=":") for part in parts)
+
+
+class _Row(msgspec.Struct):
+    group: str
+    version: str
+    kind: str
+    plural: str
+    namespaced: bool
+    verbs: str = ""
+
+
+@cache
+def built_in() -> dict[str, Named]:
+    """The built-in resources by name, each in its preferred version.
+
+    Read from the table that the server's registry is made of, without importing the kinds' rules.
+    """
+    content = files("todoku.api").joinpath("data/resources.json").read_bytes()
+    found: dict[str, Named] = {}
+    rows = msgspec.json.decode(content, type=list[_Row])
+    for row in sorted(rows, key=lambda row: _instability(row.version)):
+        verbs = tuple(row.verbs.split())
+        named = Named(row.group, row.version, row.kind, row.plural, row.namespaced, verbs)
+        found.setdefault(named.name, named)
+    return found
+
+
+def _instability(version: str) -> int:
+    """v1 before v1beta1 before v1alpha1; among stable ones the oldest, which every server has."""
+    return 2 if "alpha" in version else 1 if "beta" in version else 0
+
+
+def discovered(documents: Iterable[dict[str, object]]) -> Iterator[Named]:
+    """The resources of aggregated discovery documents (apidiscovery.k8s.io/v2 APIGroupDiscoveryList).
+
+    Of a group's versions the first that serves a resource counts: the server lists the preferred one first.
+    """
+    for document in documents:
+        for group in msgspec.convert(document, type=_Groups).items:
+            seen: set[str] = set()
+            for version in group.versions:
+                for one in version.resources:
+                    if one.resource in seen or one.responseKind is None:
+                        continue
+                    seen.add(one.resource)
+                    yield Named(
+                        group.metadata.name, version.version, one.responseKind.kind,
+                        one.resource, one.scope == "Namespaced", tuple(one.verbs),
+                    )  # fmt: skip
+
+
+class _Kind(msgspec.Struct):
+    kind: str = ""
+
+
+class _Resource(msgspec.Struct):
+    resource: str
+    scope: str = ""
+    responseKind: _Kind | None = None
+    verbs: list[str] = []
+
+
+class _Version(msgspec.Struct):
+    version: str
+    resources: list[_Resource] = []
+
+
+class _Metadata(msgspec.Struct):
+    name: str = ""
+
+
+class _Group(msgspec.Struct):
+    metadata: _Metadata = msgspec.field(default_factory=_Metadata)
+    versions: list[_Version] = []
+
+
+class _Groups(msgspec.Struct):
+    items: list[_Group] = []
