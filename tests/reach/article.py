@@ -3,6 +3,11 @@
 from dataclasses import replace
 from typing import Any
 
+from todoku.reach.outcome import Outcome
+from todoku.reach.predict import predict
+from todoku.reach.probe import Attempt, Tuple5
+from todoku.reach.report import Cell, Report
+from todoku.reach.targets import Address, At, Source, addresses, machine_sources
 from todoku.reach.world import Machine, Route, World
 
 NODES = {"master1": "131", "worker1": "132", "worker2": "133"}
@@ -115,3 +120,25 @@ def world(*services: dict[str, Any], **changes: Any) -> World:
         speakers=frozenset(f"{name}.internal" for name in NODES),
     )
     return replace(base, **changes)
+
+
+def report(here: World, *, at: tuple[At, ...] = tuple(At), title: str = "") -> Report:
+    """A report in which everything happened as predicted, twelve requests a cell, spread evenly."""
+    sources = [one for one in machine_sources(here) if one.name in ("master1", *HOSTS)]
+    targets = addresses(here, here.services[0], at)
+    cells = [_cell(here, source, target) for source in sources for target in targets]
+    return Report(title, sources, targets, cells, 0.5)
+
+
+def _cell(here: World, source: Source, target: Address) -> Cell:
+    prediction = predict(here, source, target)
+    outcome = sorted(prediction.outcomes)[0]
+    if outcome in (Outcome.NOT_APPLICABLE, Outcome.UNKNOWN):
+        return Cell(source, target, prediction)
+    names = {ip: name for name, (ip, _) in PODS.items()}
+    backends = [names[one.partition(":")[0]] for one in sorted(prediction.backends)]
+    witness = Tuple5("TCP", source.address, 40000, target.host, target.port)
+    attempts = [Attempt(outcome, 0.4, witness if outcome is Outcome.OK else None)] * 12
+    return Cell(
+        source, target, prediction, attempts, {name: 12 // len(backends) for name in backends}
+    )

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from todoku.aio import log as logs
 from todoku.reach.outcome import Outcome
 from todoku.reach.predict import predict
-from todoku.reach.probe import Attempt, Question, Vantage, attempt
+from todoku.reach.probe import Attempt, Question, Tuple5, Vantage, attempt
 from todoku.reach.report import Cell, Report
 from todoku.reach.targets import Address, Source
 from todoku.reach.witness import Answer, Witnesses
@@ -103,10 +103,10 @@ def _cell(
     source: Source,
     address: Address,
     attempts: Sequence[Attempt],
-    answers: Mapping[object, Answer],
+    answers: Mapping[Tuple5, Answer],
     unprobed: str,
 ) -> Cell:
-    found = [answers[one.witness] for one in attempts if one.witness in answers]
+    found = [answers[it] for one in attempts if (it := one.witness) and it in answers]
     backends = Counter(_name(world, answer.backend, answer.port) for answer in found)
     seen = tuple(sorted({answer.client for answer in found}))
     prediction = predict(world, source, address)

@@ -70,14 +70,13 @@ def _widths(grid: Sequence[Sequence[tuple[str, Cell | None]]]) -> list[int]:
 
 def _lines(grid: Sequence[Sequence[tuple[str, Cell | None]]], colour: bool) -> list[str]:
     widths = _widths(grid)
-    lines = []
-    for row in grid:
-        parts = [
-            _painted(text.ljust(width), cell, colour)
+    return [
+        "  ".join(
+            _painted(text, cell, colour) + " " * (width - len(text))
             for (text, cell), width in zip(row, widths, strict=True)
-        ]
-        lines.append("  ".join(parts).rstrip())
-    return lines
+        ).rstrip()
+        for row in grid
+    ]
 
 
 def _painted(text: str, cell: Cell | None, colour: bool) -> str:

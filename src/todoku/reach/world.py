@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from todoku.api.meta import Key, Object, key_of
 from todoku.loadbalancer import config
-from todoku.loadbalancer.problems import BadConfig
+from todoku.loadbalancer.fields import BadConfig
 
 GatewayPolicy = Literal["drop", "reject", "none"]
 

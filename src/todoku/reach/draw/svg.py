@@ -18,13 +18,15 @@ _STYLE = """
   .outside .box { stroke-dasharray: 5 3 }
   .open { stroke: #15803d; stroke-width: 1.8; fill: none }
   .closed { stroke: #b91c1c; stroke-width: 1.4; stroke-dasharray: 5 4; fill: none }
-  .word-open { fill: #15803d; font-size: 11px } .word-closed { fill: #b91c1c; font-size: 11px }
+  .word-open, .word-closed { font-size: 11px; paint-order: stroke; stroke: #f6f8fa; stroke-width: 4px }
+  .word-open { fill: #15803d } .word-closed { fill: #b91c1c }
   .page { fill: #f6f8fa } .absent { stroke: #8fa0b0; stroke-dasharray: 1 5; fill: none }
   .fence { stroke: #8fa0b0; stroke-dasharray: 2 4 }
   @media (prefers-color-scheme: dark) {
     text { fill: #e6edf3 } .detail, .head { fill: #9fb0c0 } .page { fill: #0d1520 }
     .box { fill: #16212e; stroke: #60758a } .open { stroke: #4ade80 } .closed { stroke: #f87171 }
     .word-open { fill: #4ade80 } .word-closed { fill: #f87171 }
+    .word-open, .word-closed { stroke: #0d1520 }
   }
 """
 
@@ -39,7 +41,8 @@ def render(picture: Picture) -> str:
         *_column(picture.addresses, "addresses", rows, centres),
         *_column(picture.backends, "backends", rows, centres),
     ]
-    lines = [*_asks(picture.asks, centres), *_answers(picture.answers, centres)]
+    drawn = [*_asks(picture.asks, centres), *_answers(picture.answers, centres)]
+    lines = sorted(drawn, key=lambda part: part.startswith("<text"))  # words above all lines
     return "\n".join(
         [
             f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {height}" role="img" '

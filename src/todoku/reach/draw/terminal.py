@@ -8,26 +8,36 @@ from itertools import groupby
 from todoku.reach.draw.picture import TITLES, short
 from todoku.reach.outcome import EXPLANATIONS, Code, Outcome
 from todoku.reach.report import Cell, Report
-from todoku.reach.targets import Address
+from todoku.reach.targets import Address, At
 from todoku.reach.world import Machine, World
 
 _GREEN, _RED, _DIM = "32", "31", "2"
 
 
-def lan(world: World, cidr: str) -> list[str]:
-    """The machines on their LAN, and the pods inside their nodes."""
+def lan(world: World, cidr: str, *, width: int = 80) -> list[str]:
+    """The machines on their LAN and the pods inside their nodes; wraps to more rails when it gets too wide."""
     ordered = sorted(world.machines, key=lambda one: one.kind == "node")
-    boxes = [_box(world, machine) for machine in ordered]
+    lines = [f"LAN {cidr}"]
+    row: list[list[str]] = []
+    for box in [_box(world, machine) for machine in ordered]:
+        if row and sum(len(one[0]) + 2 for one in row) + len(box[0]) > width:
+            lines += _rail(row)
+            row = []
+        row.append(box)
+    return lines + _rail(row)
+
+
+def _rail(boxes: Sequence[Sequence[str]]) -> list[str]:
+    """Boxes side by side, hanging on a piece of the LAN's cable."""
     height = max(len(box) for box in boxes)
-    widths = [len(box[0]) for box in boxes]
-    filled = [box + [" " * len(box[0])] * (height - len(box)) for box in boxes]
-    rows = ["  ".join(parts).rstrip() for parts in zip(*filled, strict=True)]
-    rail = ["═"] * (sum(widths) + 2 * (len(widths) - 1))
+    filled = [[*box, *[" " * len(box[0])] * (height - len(box))] for box in boxes]
+    rail = ["═"] * (sum(len(box[0]) + 2 for box in boxes) - 2)
     position = 0
-    for width in widths:
-        rail[position + width // 2] = "╤"
-        position += width + 2
-    return [f"LAN {cidr}", "".join(rail), *rows]
+    for box in boxes:
+        rail[position + len(box[0]) // 2] = "╤"
+        position += len(box[0]) + 2
+    rows = ["  ".join(parts).rstrip() for parts in zip(*filled, strict=True)]
+    return ["".join(rail), *rows]
 
 
 def _box(world: World, machine: Machine) -> list[str]:
@@ -49,21 +59,29 @@ def _box(world: World, machine: Machine) -> list[str]:
 
 
 def ways(report: Report, *, colour: bool = False) -> list[str]:
-    """Each address of the report, who gets in and which pods answered, and who does not and why."""
-    lines: list[str] = []
+    """Each address of the report, who gets in and which pods answered, and who does not and why.
+
+    Addresses of one kind that the same sources reach are drawn once.
+    """
+    groups: dict[tuple[object, ...], list[Address]] = {}
     for address in report.addresses:
         cells = [cell for cell in report.cells if cell.address == address]
-        lines += _address(address, cells, colour)
+        alike = (address.at, tuple((c.source.name, c.outcome, c.predicted.code) for c in cells))
+        groups.setdefault(alike, []).append(address)
+    lines: list[str] = []
+    for addresses in groups.values():
+        lines += _block(report, addresses, colour)
     return lines
 
 
-def _address(address: Address, cells: Sequence[Cell], colour: bool) -> list[str]:
-    shown = f"{address.host}:{address.port}" if address.host else address.label
-    where = f" on {address.node.partition('.')[0]}" if address.node else ""
-    lines = [f"{TITLES[address.at]} {shown}{where}"]
-    opened = [cell for cell in cells if cell.outcome is Outcome.OK]
-    closed = [cell for cell in cells if cell.outcome is not Outcome.OK]
-    width = max((len(cell.source.name) for cell in cells), default=0)
+def _block(report: Report, addresses: Sequence[Address], colour: bool) -> list[str]:
+    asked = [cell for cell in report.cells if cell.address in addresses]
+    lines = [_heading(addresses)]
+    opened = [cell for cell in asked if cell.outcome is Outcome.OK]
+    closed = [
+        cell for cell in asked if cell.outcome is not Outcome.OK and cell.address == addresses[0]
+    ]
+    width = max((len(cell.source.name) for cell in asked), default=0)
     lines += _open_lines(opened, width, colour)
     closed.sort(key=lambda cell: (cell.predicted.code, cell.outcome))
     for (code, outcome), group in groupby(closed, lambda c: (c.predicted.code, c.outcome)):
@@ -71,12 +89,25 @@ def _address(address: Address, cells: Sequence[Cell], colour: bool) -> list[str]
     return lines
 
 
+def _heading(addresses: Sequence[Address]) -> str:
+    """`node port :30080 on master1, worker1`, or the one address with its kind."""
+    first = addresses[0]
+    if len(addresses) == 1:
+        shown = f"{first.host}:{first.port}" if first.host else first.label
+        where = f" on {first.node.partition('.')[0]}" if first.node else ""
+        return f"{TITLES[first.at]} {shown}{where}"
+    if first.at is At.NODEPORT:
+        nodes = ", ".join(one.node.partition(".")[0] for one in addresses)
+        return f"{TITLES[first.at]} :{first.port} on {nodes}"
+    return f"{TITLES[first.at]}s {', '.join(f'{one.host}:{one.port}' for one in addresses)}"
+
+
 def _open_lines(cells: Sequence[Cell], width: int, colour: bool) -> list[str]:
     """Sources on the left, the pods that answered any of them on the right, joined in the middle."""
     if not cells:
         return []
     backends = sorted({name for cell in cells for name in cell.backends})
-    left = [cell.source.name.ljust(width) for cell in cells]
+    left = [name.ljust(width) for name in dict.fromkeys(cell.source.name for cell in cells)]
     right = [_backend(name, cells) for name in backends] or ["answered"]
     height = max(len(left), len(right))
     lines = []
@@ -99,10 +130,9 @@ def _joint(row: int, count: int, shapes: str) -> str:
         return " "
     if count == 1:
         return "─"
-    first, middle, last = shapes
     if row == 0:
-        return first
-    return last if row == count - 1 else middle
+        return shapes[0]
+    return shapes[2] if row == count - 1 else shapes[1]
 
 
 def _backend(name: str, cells: Sequence[Cell]) -> str:
