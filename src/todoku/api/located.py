@@ -103,7 +103,7 @@ def _mapping(node: yaml.MappingNode, where: Where, located: Located) -> dict[str
 
 def _scalar(node: yaml.Node) -> Hashable:
     constructor = yaml.constructor.SafeConstructor()
-    value: Hashable = constructor.construct_object(node)  # type: ignore[no-untyped-call]
+    value: Hashable = constructor.construct_object(node)
     return value
 
 
