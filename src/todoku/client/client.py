@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -241,8 +241,12 @@ class Client:
         fields: str = "",
         resource_version: str = "",
         metadata_only: bool = False,
+        opened: Callable[[], None] | None = None,
     ) -> AsyncGenerator[WatchEvent, None]:
-        """One watch request, bookmarks included, until the server ends it.  See `watch`."""
+        """One watch request, bookmarks included, until the server ends it.  See `watch`.
+
+        `opened` is called once the server has accepted it.
+        """
         named = await self.resolve(resource)
         query = {
             "watch": "1",
@@ -256,6 +260,8 @@ class Client:
         target = _target(named.path(namespace), query)
         async with self.raw("GET", target, headers={"Accept": accept}) as response:
             await raise_for_status(response)
+            if opened is not None:
+                opened()
             async for line in response.lines():
                 event = msgspec.json.decode(line)
                 if event["type"] == "ERROR":

@@ -51,7 +51,10 @@ class Informer:
         self._indexes: dict[str, dict[str, dict[Key, Object]]] = {}
         self._handlers: list[Handler] = []
         self._synced = asyncio.Event()
+        self._waiting: dict[asyncio.Future[None], Callable[[], bool]] = {}
         self.resource_version = ""
+        # Loop time since when the watch stands; None while it does not.
+        self.following_since: float | None = None
         for name, index in (indexers or {}).items():
             self.add_index(name, index)
 
@@ -100,6 +103,26 @@ class Informer:
         """Wait until the first list is in the cache."""
         await self._synced.wait()
 
+    async def until(self, holds: Callable[[], bool], *, seconds: float = 5.0) -> None:
+        """Wait until `holds()`, which is asked now and after every change.  Raises TimeoutError.
+
+        A reconciler that wrote waits here for its own writes, so that its next look sees them.
+        """
+        if holds():
+            return
+        waiter: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting[waiter] = holds
+        try:
+            async with asyncio.timeout(seconds):
+                await waiter
+        finally:
+            del self._waiting[waiter]
+
+    async def reached(self, resource_version: str, *, seconds: float = 5.0) -> None:
+        """Wait until the cache is as new as a write to this collection.  Raises TimeoutError."""
+        wanted = int(resource_version)
+        await self.until(lambda: int(self.resource_version or 0) >= wanted, seconds=seconds)
+
     async def run(self) -> None:
         """Follow the collection until cancelled."""
         failures = 0
@@ -118,6 +141,8 @@ class Informer:
                 note = log.debug if isinstance(error, Unreachable) else log.warning
                 note("Cannot follow", resource=self.resource, error=error)
                 await asyncio.sleep(_RETRY.delay(failures))
+            finally:
+                self.following_since = None
 
     async def _relist(self) -> None:
         listed = await self._client.list(
@@ -131,6 +156,7 @@ class Informer:
             self._take(WatchEvent("MODIFIED", obj))
         self.resource_version = listed.resource_version
         self._synced.set()
+        self._wake()
 
     async def _follow(self) -> bool:
         """Follow one watch to its end; tells whether it brought anything."""
@@ -138,13 +164,23 @@ class Informer:
         stream = self._client.watch_once(
             self.resource, self._namespace, labels=self._labels, fields=self._fields,
             resource_version=self.resource_version, metadata_only=self._metadata_only,
+            opened=self._opened,
         )  # fmt: skip
         async for event in stream:
+            self.resource_version = event.object["metadata"]["resourceVersion"]
             if event.type != "BOOKMARK":
                 self._take(event)
-            self.resource_version = event.object["metadata"]["resourceVersion"]
             brought = True
+            self._wake()
         return brought
+
+    def _opened(self) -> None:
+        self.following_since = asyncio.get_running_loop().time()
+
+    def _wake(self) -> None:
+        for waiter, holds in list(self._waiting.items()):
+            if not waiter.done() and holds():
+                waiter.set_result(None)
 
     def _take(self, event: WatchEvent) -> None:
         obj = event.object
