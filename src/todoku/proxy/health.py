@@ -1,0 +1,153 @@
+"""The proxy's HTTP answers: /healthz and /livez, health-check node ports, metrics.
+
+Who asks: cloud load balancers, kubelets and people; GET only, one answer per connection.
+"""
+
+import asyncio
+import contextlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+from todoku.aio import log as logs
+from todoku.api.meta import Key, Object
+
+log = logs.get(__name__)
+
+STUCK_SECONDS = 60.0
+_AUTOSCALER_TAINT = "ToBeDeletedByClusterAutoscaler"
+_REQUEST_SECONDS = 5.0
+_PHRASES = {200: "OK", 404: "Not Found", 405: "Method Not Allowed", 503: "Service Unavailable"}
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An HTTP answer; the body is JSON unless it is plain text."""
+
+    code: int
+    body: str
+    content_type: str = "application/json"
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+Respond = Callable[[str], Answer]
+
+
+def healthz(*, programmed: bool, node: Object | None, updated: float, now: float) -> Answer:
+    """Whether a balancer may send traffic here: rules are current and the node is not going away."""
+    eligible = node_eligible(node)
+    body = {
+        "lastUpdated": _time(updated), "currentTime": _time(now), "nodeEligible": eligible,
+    }  # fmt: skip
+    return Answer(200 if programmed and eligible else 503, json.dumps(body))
+
+
+def livez(*, programmed: bool, updated: float, now: float) -> Answer:
+    """Whether the proxy itself works, whatever becomes of the node."""
+    body = {"lastUpdated": _time(updated), "currentTime": _time(now)}
+    return Answer(200 if programmed else 503, json.dumps(body))
+
+
+def node_eligible(node: Object | None) -> bool:
+    """False while the node is being deleted or drained by an autoscaler."""
+    if node is None:
+        return True
+    if node["metadata"].get("deletionTimestamp"):
+        return False
+    taints = (node.get("spec") or {}).get("taints") or ()
+    return all(taint.get("key") != _AUTOSCALER_TAINT for taint in taints)
+
+
+def service_health(service: Key, *, local_endpoints: int, proxy_healthy: bool) -> Answer:
+    """What a health-check node port says: 200 if this node has a ready endpoint of the Service."""
+    body = {
+        "service": {"namespace": service.namespace, "name": service.name},
+        "localEndpoints": local_endpoints,
+        "serviceProxyHealthy": proxy_healthy,
+    }
+    return Answer(
+        200 if local_endpoints and proxy_healthy else 503,
+        json.dumps(body),
+        headers={
+            "X-Load-Balancing-Endpoint-Weight": str(local_endpoints),
+            "X-Content-Type-Options": "nosniff",
+        },
+    )
+
+
+class Ports:
+    """Small HTTP servers, one per port, opened and closed to match what is wanted."""
+
+    def __init__(self) -> None:
+        self._open: dict[tuple[str, int], asyncio.Server] = {}
+        self._respond: dict[tuple[str, int], Respond] = {}
+
+    async def serve(self, host: str, wanted: Mapping[int, Respond]) -> None:
+        """Listen on exactly these ports of `host`.  A port in use is logged and tried again later."""
+        for address in [a for a in self._open if a[0] == host and a[1] not in wanted]:
+            await self._close(address)
+        for port, respond in wanted.items():
+            self._respond[host, port] = respond
+            if (host, port) not in self._open:
+                await self._listen(host, port)
+
+    async def close(self) -> None:
+        for address in list(self._open):
+            await self._close(address)
+
+    async def _listen(self, host: str, port: int) -> None:
+        async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await _talk(reader, writer, self._respond[host, port])
+
+        try:
+            self._open[host, port] = await asyncio.start_server(
+                talk, host, port, reuse_address=True
+            )
+        except OSError as error:
+            log.warning("Cannot listen for health checks", host=host, port=port, error=error)
+
+    async def _close(self, address: tuple[str, int]) -> None:
+        server = self._open.pop(address)
+        self._respond.pop(address, None)
+        server.close()
+        await server.wait_closed()
+
+
+async def _talk(
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, respond: Respond
+) -> None:
+    try:
+        async with asyncio.timeout(_REQUEST_SECONDS):
+            head = await reader.readuntil(b"\r\n\r\n")
+            writer.write(_encode(_answer(head, respond)))
+            await writer.drain()
+    except (TimeoutError, ConnectionError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
+        log.debug("A health check went away")
+    finally:
+        writer.close()
+        with contextlib.suppress(ConnectionError):
+            await writer.wait_closed()
+
+
+def _answer(head: bytes, respond: Respond) -> Answer:
+    method, _, rest = head.decode("latin-1").partition(" ")
+    if method not in ("GET", "HEAD"):
+        return Answer(405, "method not allowed\n", "text/plain")
+    return respond(rest.partition(" ")[0].partition("?")[0])
+
+
+def _encode(answer: Answer) -> bytes:
+    body = answer.body.encode()
+    lines = [
+        f"HTTP/1.1 {answer.code} {_PHRASES.get(answer.code, '')}",
+        f"Content-Type: {answer.content_type}",
+        f"Content-Length: {len(body)}",
+        "Connection: close",
+        *(f"{name}: {value}" for name, value in answer.headers.items()),
+    ]
+    return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
+
+
+def _time(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat().replace("+00:00", "Z")
