@@ -49,6 +49,7 @@ class Address:
     node: str = ""
     pod: Key | None = None
     missing: Code | None = None
+    service_port: int = 0  # the Service's own port number, which node port and pod may differ from
 
 
 def addresses(world: World, service: Object, kinds: Iterable[At] = tuple(At)) -> list[Address]:
@@ -73,7 +74,9 @@ def _of_port(world: World, service: Object, port: Object) -> Iterable[Address]:
     protocol: Transport = "UDP" if port.get("protocol") == "UDP" else "TCP"
     number = int(port["port"])
     suffix = f"{number}/udp" if protocol == "UDP" else f"{number}"
-    base = Address(At.CLUSTERIP, "", "", number, protocol, key, port.get("name", ""))
+    base = Address(
+        At.CLUSTERIP, "", "", number, protocol, key, port.get("name", ""), service_port=number
+    )
 
     for end in usable(world.endpoints(service, port)):
         yield replace(
