@@ -1,1 +1,1 @@
-"""The room `apiserver`; see README.md beside this file."""
+"""The Kubernetes API over the revisioned store: see README.md beside this file."""

@@ -98,6 +98,10 @@ class Store(Protocol):
     def revision(self) -> int:
         """The newest committed revision."""
 
+    @property
+    def oldest(self) -> int:
+        """The oldest revision that can be read, and after which a watch can begin."""
+
     async def get(self, key: bytes, *, revision: int = 0) -> Entry | None: ...
 
     async def range(self, start: bytes, end: bytes, *, revision: int = 0, limit: int = 0) -> Page:

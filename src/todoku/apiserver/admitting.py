@@ -1,0 +1,119 @@
+"""The stretch between the wanted object and the store: admission, allocation, validation, commit or undo."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+
+from todoku.api.errors import FieldError
+from todoku.api.meta import GroupVersionKind, Object
+from todoku.apiserver import metadata
+from todoku.apiserver.config import AdmissionPlugin, Allocation, Attributes, Operation
+from todoku.apiserver.context import Context, Engine
+from todoku.apiserver.encoding import Cached
+
+Problems = Callable[[Object, Object | None], list[FieldError]]
+StoreIt = Callable[[Object], Awaitable[Cached]]
+
+
+async def admitted(
+    engine: Engine,
+    context: Context,
+    operation: Operation,
+    new: Object,
+    old: Object | None,
+    problems: Problems,
+    store: StoreIt,
+    *,
+    admission: bool = True,
+) -> Cached:
+    """Run mutating admission, allocate, validate, run validating admission, store.
+
+    Order: k8s.io/apiserver registry/generic/registry Store.Create and Update.
+    """
+    attributes = attributes_of(context, operation, new, old)
+    plugins = engine.components.admission if admission and not context.internal else ()
+    await mutate(plugins, attributes)
+    assert attributes.object is not None
+    final = attributes.object
+    allocation = await _allocate(engine, context, final, old)
+    try:
+        metadata.refuse(context.served, final, problems(final, old))
+        context.warnings.extend(context.served.resource.strategy.warnings(final, old))
+        cached = await validated(plugins, attributes, lambda: store(final))
+    except BaseException:
+        if allocation:
+            await allocation.rollback()
+        raise
+    if allocation:
+        await allocation.commit()
+    return cached
+
+
+def attributes_of(
+    context: Context, operation: Operation, new: Object | None, old: Object | None
+) -> Attributes:
+    info, resource = context.info, context.served.resource
+    about = new or old or {}
+    sub = context.served.subresources.get(info.subresource)
+    kind: GroupVersionKind = sub.kind if sub and sub.kind else resource.gvk
+    return Attributes(
+        operation=operation,
+        user=context.user,
+        resource=resource,
+        subresource=info.subresource,
+        kind=kind,
+        namespace=info.namespace,
+        name=info.name or about.get("metadata", {}).get("name", ""),
+        object=new,
+        old=old,
+        options=_options(context, operation),
+        dry_run=context.dry_run,
+        warnings=context.warnings,
+    )
+
+
+def _options(context: Context, operation: Operation) -> Object:
+    kind = {"CREATE": "CreateOptions", "UPDATE": "UpdateOptions"}.get(operation, "DeleteOptions")
+    if context.info.verb == "patch":
+        kind = "PatchOptions"
+    options: Object = {"kind": kind, "apiVersion": "meta.k8s.io/v1"}
+    if context.dry_run:
+        options["dryRun"] = ["All"]
+    for key in ("fieldManager", "fieldValidation"):
+        if key in context.query:
+            options[key] = context.query[key]
+    return options
+
+
+async def mutate(plugins: Sequence[AdmissionPlugin], attributes: Attributes) -> None:
+    for plugin in plugins:
+        await plugin.mutate(attributes)
+
+
+async def validated(
+    plugins: Sequence[AdmissionPlugin],
+    attributes: Attributes,
+    store: Callable[[], Awaitable[Cached]],
+) -> Cached:
+    """Run validating admission, then `store`; what fails later undoes the plugins that had agreed."""
+    agreed: list[AdmissionPlugin] = []
+    try:
+        for plugin in plugins:
+            await plugin.validate(attributes)
+            agreed.append(plugin)
+        return await store()
+    except BaseException:
+        for plugin in reversed(agreed):
+            await plugin.undo(attributes)
+        raise
+
+
+async def _allocate(
+    engine: Engine, context: Context, new: Object, old: Object | None
+) -> Allocation | None:
+    services = engine.components.services
+    if services is None or context.served.name != "services" or context.info.subresource:
+        return None
+    if old is None:
+        return await services.on_create(new, dry_run=context.dry_run)
+    return await services.on_update(new, old, dry_run=context.dry_run)

@@ -1,0 +1,32 @@
+"""What a new cluster has from the first moment: namespaces, the `kubernetes` Service and what the parts bring."""
+
+from __future__ import annotations
+
+from todoku.api import errors
+from todoku.api.meta import Object, gvk_of
+from todoku.apiserver.context import Engine
+from todoku.apiserver.objects import EngineObjects
+
+NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease")
+
+
+async def ensure(engine: Engine) -> None:
+    """Create what is missing; what is there stays as it is."""
+    objects = EngineObjects()
+    objects.bind(engine)
+    wanted = [*(_namespace(name) for name in NAMESPACES), *engine.components.bootstrap]
+    for obj in wanted:
+        served = engine.catalog.by_kind(gvk_of(obj))
+        if served is None:
+            raise ValueError(f"bootstrap object of an unknown kind: {gvk_of(obj)}")
+        metadata = obj["metadata"]
+        if objects.get(served.name, metadata["name"], metadata.get("namespace", "")) is None:
+            try:
+                await objects.create(served.name, obj)
+            except errors.AlreadyExists:
+                continue
+
+
+def _namespace(name: str) -> Object:
+    labels = {"kubernetes.io/metadata.name": name}
+    return {"kind": "Namespace", "apiVersion": "v1", "metadata": {"name": name, "labels": labels}}

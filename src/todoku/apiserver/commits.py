@@ -1,0 +1,49 @@
+"""Putting one object into the store and taking one out, each guarded by the revision it was decided on."""
+
+from __future__ import annotations
+
+from todoku.api.meta import Object
+from todoku.apiserver.catalog import Served
+from todoku.apiserver.context import Context, Engine
+from todoku.apiserver.encoding import Cached, encode
+from todoku.apiserver.keys import key_of
+from todoku.storage.store import Compare, Delete, Put
+
+RELAXED = frozenset({"events", "leases.coordination.k8s.io"})
+
+
+class Raced(Exception):
+    """Somebody else wrote the object between reading and committing."""
+
+
+async def put(
+    engine: Engine, served: Served, obj: Object, previous: Cached | None, *, dry_run: bool = False
+) -> Cached:
+    """Store `obj` (in its served version) over `previous` (None: it must not exist).  Raises Raced."""
+    meta = obj["metadata"]
+    namespace, name = meta.get("namespace", ""), meta["name"]
+    value = encode(served.store(obj))
+    revision = previous.revision if previous else 0
+    if dry_run:
+        return Cached(value, revision, namespace, name)
+    key = key_of(served.prefix, namespace, name)
+    put = Put(key, value, relaxed=served.stored.name in RELAXED)
+    committed = await engine.store.commit([Compare(key, revision)], [put])
+    if not committed.succeeded:
+        raise Raced
+    return Cached(value, committed.revision, namespace, name)
+
+
+async def remove(engine: Engine, context: Context, final: Object, current: Cached) -> Cached:
+    """Take `current` out of the store; the answer shows `final`.  Raises Raced."""
+    served = context.served
+    value = encode(served.store(final))
+    if context.dry_run:
+        return Cached(value, current.revision, current.namespace, current.name)
+    key = key_of(served.prefix, current.namespace, current.name)
+    committed = await engine.store.commit([Compare(key, current.revision)], [Delete(key)])
+    if not committed.succeeded:
+        raise Raced
+    if served.name == "services" and engine.components.services:
+        await engine.components.services.on_delete(final)
+    return Cached(value, committed.revision, current.namespace, current.name)

@@ -1,0 +1,66 @@
+"""What the verbs are handed: one resource request, and the engine's shared state."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from todoku.api import errors
+from todoku.apiserver.cache import Cache, Collection
+from todoku.apiserver.catalog import Catalog, Served
+from todoku.apiserver.config import Components, Config
+from todoku.apiserver.negotiation import PLAIN, Form
+from todoku.apiserver.request import RequestInfo, User
+from todoku.storage.store import Store
+
+_TRUE = frozenset({"1", "t", "T", "true", "TRUE", "True"})
+_FALSE = frozenset({"0", "f", "F", "false", "FALSE", "False"})
+
+
+def flag(query: Mapping[str, str], name: str) -> bool | None:
+    """A boolean query parameter; None if absent.  An empty value is true, as in `?watch`."""
+    text = query.get(name)
+    if text is None:
+        return None
+    if text == "" or text in _TRUE:
+        return True
+    if text in _FALSE:
+        return False
+    raise errors.BadRequest(f'strconv.ParseBool: parsing "{text}": invalid syntax')
+
+
+@dataclass(slots=True, kw_only=True)
+class Context:
+    """One request for a resource; `warnings` become Warning headers."""
+
+    user: User
+    info: RequestInfo
+    served: Served
+    query: Mapping[str, str] = field(default_factory=dict)
+    content_type: str = ""
+    body: bytes = b""
+    form: Form = PLAIN
+    user_agent: str = ""
+    internal: bool = False  # from the server itself: no admission
+    dry_run: bool = False
+    warnings: list[str] = field(default_factory=list)
+
+    @property
+    def field_manager(self) -> str:
+        """The manager that managedFields names: the parameter, else the client's program."""
+        return self.query.get("fieldManager") or self.user_agent.partition("/")[0] or "unknown"
+
+
+@dataclass(slots=True, kw_only=True)
+class Engine:
+    """What all verbs share."""
+
+    config: Config
+    store: Store
+    cache: Cache
+    catalog: Catalog
+    components: Components
+    clock: Callable[[], float]
+
+    def collection(self, served: Served) -> Collection:
+        return self.cache.collection(served.prefix)

@@ -1,0 +1,233 @@
+"""delete and deletecollection: grace, finalizers, propagation and preconditions decided purely, then committed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+from todoku.api import errors, times
+from todoku.api.meta import Object, copy
+from todoku.apiserver import admitting, bodies, metadata, reads
+from todoku.apiserver.catalog import Served
+from todoku.apiserver.commits import Raced, put, remove
+from todoku.apiserver.context import Context, Engine
+from todoku.apiserver.encoding import Cached
+
+ORPHAN, FOREGROUND = "orphan", "foregroundDeletion"
+ATTEMPTS = 50
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """meta/v1 DeleteOptions."""
+
+    grace_seconds: int | None = None
+    propagation: str = ""  # Background, Foreground, Orphan, or "" for the kind's default
+    preconditions: Mapping[str, object] | None = None
+    dry_run: bool = False
+
+
+def read_options(context: Context) -> Options:
+    """From the body, or without one from the query.  Raises BadRequest, Invalid."""
+    body: Object = {}
+    if context.body:
+        body = bodies.decode(context.content_type, context.body)
+        if body.get("kind") not in (None, "", "DeleteOptions"):
+            raise errors.BadRequest(
+                f"decoded object cannot be converted to DeleteOptions: {body.get('kind')}"
+            )
+    query = context.query
+    if "gracePeriodSeconds" in query:
+        body.setdefault("gracePeriodSeconds", reads.integer(query["gracePeriodSeconds"]))
+    if "propagationPolicy" in query:
+        body.setdefault("propagationPolicy", query["propagationPolicy"])
+    if "orphanDependents" in query:
+        body.setdefault("orphanDependents", query["orphanDependents"] in ("true", "1"))
+    return _options(body)
+
+
+def _options(body: Object) -> Options:
+    path = errors.Path("propagationPolicy")
+    policy, orphan = body.get("propagationPolicy"), body.get("orphanDependents")
+    problems = []
+    if policy is not None and orphan is not None:
+        text = "orphanDependents and deletionPropagation cannot be both set"
+        problems.append(errors.invalid(path, policy, text))
+    elif policy not in (None, "Background", "Foreground", "Orphan"):
+        allowed = ("Background", "Foreground", "Orphan", "nil")
+        problems.append(errors.not_supported(path, policy, allowed))
+    dry = body.get("dryRun") or []
+    if any(one != "All" for one in dry):
+        problems.append(errors.not_supported(errors.Path("dryRun"), dry, ("All",)))
+    if problems:
+        raise errors.Invalid.of("DeleteOptions", "meta.k8s.io", "", problems)
+    if orphan is not None:
+        policy = "Orphan" if orphan else "Background"
+    grace = body.get("gracePeriodSeconds")
+    if grace is not None and not isinstance(grace, int):
+        raise errors.BadRequest("gracePeriodSeconds: must be an integer")
+    preconditions = body.get("preconditions")
+    return Options(
+        grace_seconds=grace,
+        propagation=policy or "",
+        preconditions=preconditions if isinstance(preconditions, dict) else None,
+        dry_run=bool(dry),
+    )
+
+
+def pending_finalizers(served: Served, obj: Object) -> list[str]:
+    """What must go before the object may: metadata.finalizers, and a Namespace's spec.finalizers."""
+    found = list(obj["metadata"].get("finalizers") or ())
+    if served.stored.name == "namespaces":
+        found += obj.get("spec", {}).get("finalizers") or ()
+    return found
+
+
+def is_over(served: Served, obj: Object) -> bool:
+    """Whether an update of a deleted object has left nothing to wait for."""
+    meta = obj["metadata"]
+    return (
+        bool(meta.get("deletionTimestamp"))
+        and not meta.get("deletionGracePeriodSeconds")
+        and not pending_finalizers(served, obj)
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """`keep` is the object marked as being deleted; None means remove it now."""
+
+    keep: Object | None
+
+
+def decide(served: Served, old: Object, options: Options, now: float) -> Outcome:
+    """What a delete does to `old`, which is not changed.
+
+    Semantics: k8s.io/apiserver rest.BeforeDelete and the finalizers of garbage collection.
+    """
+    new: Object = copy(old)
+    meta = new["metadata"]
+    finalizers = _propagated(list(meta.get("finalizers") or ()), options)
+    if finalizers:
+        meta["finalizers"] = finalizers
+    else:
+        meta.pop("finalizers", None)
+    grace = _grace(served, old, options)
+    if meta.get("deletionTimestamp"):
+        _shorten(meta, grace, options)
+    elif grace or pending_finalizers(served, new):
+        meta["deletionTimestamp"] = times.text(now + grace)
+        meta["deletionGracePeriodSeconds"] = grace
+        if served.resource.strategy.has_generation and meta.get("generation"):
+            meta["generation"] += 1
+        if served.stored.name == "namespaces":
+            new["status"] = new.get("status", {}) | {"phase": "Terminating"}
+    elif not pending_finalizers(served, new):
+        return Outcome(None)
+    return Outcome(None if is_over(served, new) else new)
+
+
+def _grace(served: Served, obj: Object, options: Options) -> int:
+    """Seconds to wait; kinds that are not graceful ignore what the client wishes."""
+    graceful = served.resource.strategy.graceful
+    if graceful is None:
+        return 0
+    default = graceful(obj)
+    if default == 0 or options.grace_seconds is None:
+        return default
+    return max(options.grace_seconds, 1) if options.grace_seconds < 0 else options.grace_seconds
+
+
+def _shorten(meta: Object, grace: int, options: Options) -> None:
+    """A second delete may shorten the wait, never lengthen it."""
+    current = meta.get("deletionGracePeriodSeconds") or 0
+    if options.grace_seconds is None and grace:
+        return
+    if current and grace < current:
+        started = times.parse(meta["deletionTimestamp"]) - current
+        meta["deletionTimestamp"] = times.text(started + grace)
+        meta["deletionGracePeriodSeconds"] = grace
+
+
+def _propagated(finalizers: list[str], options: Options) -> list[str]:
+    """The finalizers that the garbage collector acts on follow the wish; without one they stay."""
+    if not options.propagation:
+        return finalizers
+    kept = [one for one in finalizers if one not in (ORPHAN, FOREGROUND)]
+    wish = {"Orphan": ORPHAN, "Foreground": FOREGROUND}.get(options.propagation)
+    return [*kept, wish] if wish else kept
+
+
+@dataclass(frozen=True, slots=True)
+class Deleted:
+    """The object as it was or still is; `gone` says which."""
+
+    cached: Cached
+    gone: bool
+
+
+async def delete(engine: Engine, context: Context, options: Options) -> Deleted:
+    """Delete the named object.  Raises NotFound, Conflict (preconditions) and what admission refuses with."""
+    served, info = context.served, context.info
+    context.dry_run = context.dry_run or options.dry_run
+    for _ in range(ATTEMPTS):
+        await engine.cache.wait()
+        current = engine.collection(served).get(info.namespace, info.name)
+        if current is None:
+            raise errors.NotFound.of(served.name, info.name)
+        try:
+            return await _delete_once(engine, context, options, current)
+        except Raced:
+            continue
+    raise errors.Conflict.of(served.name, info.name, metadata.MODIFIED)
+
+
+async def _delete_once(
+    engine: Engine, context: Context, options: Options, current: Cached
+) -> Deleted:
+    served = context.served
+    old = served.load(current.object())
+    metadata.check_preconditions(served.name, current.name, old["metadata"], options.preconditions)
+    outcome = decide(served, old, options, engine.clock())
+
+    async def store() -> Cached:
+        if outcome.keep is None:
+            return await remove(engine, context, old, current)
+        if metadata.same(outcome.keep, old):
+            return current
+        return await put(engine, served, outcome.keep, current, dry_run=context.dry_run)
+
+    attributes = admitting.attributes_of(context, "DELETE", None, old)
+    attributes.options = _wire_options(options)
+    plugins: Any = () if context.internal else engine.components.admission
+    await admitting.mutate(plugins, attributes)
+    cached = await admitting.validated(plugins, attributes, store)
+    return Deleted(cached, outcome.keep is None)
+
+
+def _wire_options(options: Options) -> Object:
+    wire: Object = {"kind": "DeleteOptions", "apiVersion": "meta.k8s.io/v1"}
+    if options.grace_seconds is not None:
+        wire["gracePeriodSeconds"] = options.grace_seconds
+    if options.propagation:
+        wire["propagationPolicy"] = options.propagation
+    if options.preconditions:
+        wire["preconditions"] = dict(options.preconditions)
+    if options.dry_run:
+        wire["dryRun"] = ["All"]
+    return wire
+
+
+async def delete_collection(engine: Engine, context: Context, options: Options) -> list[Cached]:
+    """Delete everything that the request selects, each as `delete` would; returns what was there."""
+    listing = await reads.list_(engine, context)
+    done: list[Cached] = []
+    for one in listing.objects:
+        info = replace(context.info, verb="delete", namespace=one.namespace, name=one.name)
+        single = replace(context, info=info, body=b"")
+        try:
+            done.append((await delete(engine, single, options)).cached)
+        except errors.NotFound:
+            continue
+    return done

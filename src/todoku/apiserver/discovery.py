@@ -1,0 +1,157 @@
+"""Discovery: /api, /apis and each group and version, in the classic and the aggregated form (KEP-3352)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+from todoku.api.meta import Object
+from todoku.apiserver.catalog import Catalog, Served
+from todoku.apiserver.negotiation import media_ranges
+
+AGGREGATED = "apidiscovery.k8s.io"
+
+
+def wants_aggregated(accept: str) -> str:
+    """The version of the aggregated form that the client prefers, "" for the classic one."""
+    for media, parameters in media_ranges(accept) if accept else ():
+        if media not in ("application/json", "*/*", "application/*"):
+            continue
+        if parameters.get("g") == AGGREGATED and parameters.get("as") == "APIGroupDiscoveryList":
+            if parameters.get("v") in ("v2", "v2beta1"):
+                return parameters["v"]
+            continue
+        return ""
+    return ""
+
+
+def _groups(catalog: Catalog) -> Mapping[str, Mapping[str, list[Served]]]:
+    """group -> version (preferred first) -> resources, in discovery order."""
+    groups: dict[str, dict[str, list[Served]]] = {}
+    for served in catalog:
+        versions = groups.setdefault(served.resource.group, {})
+        versions.setdefault(served.resource.version, []).append(served)
+    return groups
+
+
+def api_versions(host: str) -> Object:
+    """GET /api, classic."""
+    return {
+        "kind": "APIVersions",
+        "versions": ["v1"],
+        "serverAddressByClientCIDRs": [{"clientCIDR": "0.0.0.0/0", "serverAddress": host}],
+    }
+
+
+def group_list(catalog: Catalog) -> Object:
+    """GET /apis, classic."""
+    groups = [_group(name, list(versions)) for name, versions in _groups(catalog).items() if name]
+    return {"kind": "APIGroupList", "apiVersion": "v1", "groups": groups}
+
+
+def group(catalog: Catalog, name: str) -> Object | None:
+    """GET /apis/<group>."""
+    versions = _groups(catalog).get(name)
+    if not versions or not name:
+        return None
+    return {"kind": "APIGroup", "apiVersion": "v1"} | _group(name, list(versions))
+
+
+def _group(name: str, versions: list[str]) -> Object:
+    listed = [{"groupVersion": f"{name}/{one}", "version": one} for one in versions]
+    return {"name": name, "versions": listed, "preferredVersion": listed[0]}
+
+
+def resource_list(catalog: Catalog, group: str, version: str) -> Object | None:
+    """GET /api/v1 and /apis/<group>/<version>, classic."""
+    resources = _groups(catalog).get(group, {}).get(version)
+    if not resources:
+        return None
+    listed: list[Object] = []
+    for served in resources:
+        listed += _classic(served)
+    return {
+        "kind": "APIResourceList",
+        "apiVersion": "v1",
+        "groupVersion": f"{group}/{version}" if group else version,
+        "resources": listed,
+    }
+
+
+def _classic(served: Served) -> Iterable[Object]:
+    one = served.resource
+    main: Object = {
+        "name": one.plural,
+        "singularName": one.singular,
+        "namespaced": one.namespaced,
+        "kind": one.kind,
+        "verbs": list(one.verbs),
+    }
+    if one.short_names:
+        main["shortNames"] = list(one.short_names)
+    if one.categories:
+        main["categories"] = list(one.categories)
+    yield main
+    for sub in one.subresources:
+        kind = sub.kind or one.gvk
+        entry: Object = {
+            "name": f"{one.plural}/{sub.name}",
+            "singularName": "",
+            "namespaced": one.namespaced,
+            "kind": kind.kind,
+            "verbs": list(sub.verbs),
+        }
+        if (kind.group, kind.version) != (one.group, one.version):
+            entry |= {"group": kind.group, "version": kind.version}
+        yield entry
+
+
+def aggregated(catalog: Catalog, version: str, *, core: bool) -> Object:
+    """GET /api (core) or /apis in the aggregated form."""
+    items = []
+    for name, versions in _groups(catalog).items():
+        if (name == "") != core:
+            continue
+        items.append(
+            {
+                "metadata": {"name": name, "creationTimestamp": None},
+                "versions": [
+                    {
+                        "version": one,
+                        "resources": [_aggregated(served) for served in resources],
+                        "freshness": "Current",
+                    }
+                    for one, resources in versions.items()
+                ],
+            }
+        )
+    kind, api_version = "APIGroupDiscoveryList", f"{AGGREGATED}/{version}"
+    return {"kind": kind, "apiVersion": api_version, "metadata": {}, "items": items}
+
+
+def _aggregated(served: Served) -> Object:
+    one = served.resource
+    entry: Object = {
+        "resource": one.plural,
+        "responseKind": _kind(*one.gvk),
+        "scope": "Namespaced" if one.namespaced else "Cluster",
+        "singularResource": one.singular,
+        "verbs": list(one.verbs),
+    }
+    if one.short_names:
+        entry["shortNames"] = list(one.short_names)
+    if one.categories:
+        entry["categories"] = list(one.categories)
+    if one.subresources:
+        entry["subresources"] = [
+            {
+                "subresource": sub.name,
+                "responseKind": _kind(*(sub.kind or one.gvk)),
+                "verbs": list(sub.verbs),
+            }
+            for sub in one.subresources
+        ]
+    return entry
+
+
+def _kind(group: str, version: str, kind: str) -> Object:
+    return {"group": group, "version": version, "kind": kind}

@@ -1,0 +1,150 @@
+"""One resource request to its verb, and the verb's result to a response."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+
+from aiohttp import web
+
+from todoku.api import errors
+from todoku.api.meta import Object
+from todoku.apiserver import answers, deletes, negotiation, reads, subresources, watches, writes
+from todoku.apiserver.context import Context, Engine
+from todoku.apiserver.encoding import Cached, dumps
+from todoku.apiserver.http import HttpSink, open_stream
+
+_PARENT_ONLY = frozenset({"", "status"})
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A finished response: JSON bytes to be sent in `form`."""
+
+    data: bytes
+    code: int = 200
+    form: negotiation.Form = negotiation.PLAIN
+    headers: dict[str, str] = field(default_factory=dict)
+
+
+async def answer(
+    engine: Engine, context: Context, request: web.BaseRequest
+) -> Answer | web.StreamResponse:
+    """Serve an authorized resource request.  Raises ApiError."""
+    info, served = context.info, context.served
+    if info.subresource and info.subresource not in _PARENT_ONLY:
+        return await subresources.answer(engine, context, request)
+    _check_verb(context)
+    handler = engine.components.handlers.get(served.name)
+    if handler is not None and info.verb == "create":
+        return await subresources.handled(engine, context, handler, None)
+    return await _VERBS[info.verb](engine, context, request)
+
+
+def _check_verb(context: Context) -> None:
+    served, info = context.served, context.info
+    verbs: tuple[str, ...] = served.resource.verbs
+    if info.subresource:
+        sub = served.subresources.get(info.subresource)
+        if sub is None:
+            raise errors.NotFound("the server could not find the requested resource")
+        verbs = sub.verbs
+    if info.verb not in verbs or (info.verb == "create" and info.name):
+        raise errors.MethodNotAllowed(
+            "the server does not allow this method on the requested resource"
+        )
+
+
+async def _get(engine: Engine, context: Context, _: web.BaseRequest) -> Answer:
+    cached = await reads.get(engine, context)
+    return shown(context, cached)
+
+
+async def _list(engine: Engine, context: Context, _: web.BaseRequest) -> Answer:
+    listing = await reads.list_(engine, context)
+    data = answers.many(
+        context.served,
+        listing.objects,
+        context.form,
+        revision=listing.revision,
+        continue_=listing.continue_,
+        remaining=listing.remaining,
+    )
+    return Answer(data, form=context.form)
+
+
+async def _watch(engine: Engine, context: Context, request: web.BaseRequest) -> web.StreamResponse:
+    response = await open_stream(request, f"{answers.content_type(context.form)};stream=watch")
+    sink = HttpSink(request)
+    await watches.serve(engine, context, sink)
+    await response.write_eof()
+    return response
+
+
+async def _create(engine: Engine, context: Context, _: web.BaseRequest) -> Answer:
+    written = await writes.create(engine, context)
+    return shown(context, written.cached, code=201)
+
+
+async def _update(engine: Engine, context: Context, _: web.BaseRequest) -> Answer:
+    written = await writes.update(engine, context)
+    return shown(context, written.cached, code=201 if written.created else 200)
+
+
+async def _patch(engine: Engine, context: Context, _: web.BaseRequest) -> Answer:
+    from todoku.apiserver import patching
+
+    written = await patching.patch(engine, context)
+    return shown(context, written.cached, code=201 if written.created else 200)
+
+
+async def _delete(engine: Engine, context: Context, _: web.BaseRequest) -> Answer:
+    options = deletes.read_options(context)
+    deleted = await deletes.delete(engine, context, options)
+    if not deleted.gone or context.served.resource.strategy.delete_returns_object:
+        return shown(context, deleted.cached)
+    return Answer(dumps(success(context, deleted.cached)))
+
+
+async def _delete_collection(engine: Engine, context: Context, _: web.BaseRequest) -> Answer:
+    options = deletes.read_options(context)
+    gone = await deletes.delete_collection(engine, context, options)
+    data = answers.many(context.served, gone, context.form, revision=engine.store.revision)
+    return Answer(data, form=context.form)
+
+
+_Verb = Callable[[Engine, Context, web.BaseRequest], Awaitable[Answer | web.StreamResponse]]
+
+_VERBS: dict[str, _Verb] = {
+    "get": _get,
+    "list": _list,
+    "watch": _watch,
+    "create": _create,
+    "update": _update,
+    "patch": _patch,
+    "delete": _delete,
+    "deletecollection": _delete_collection,
+}
+
+
+def shown(context: Context, cached: Cached, *, code: int = 200) -> Answer:
+    """An object as the answer."""
+    data = answers.one(context.served, cached, context.form)
+    return Answer(data, code=code, form=context.form)
+
+
+def success(context: Context, cached: Cached) -> Object:
+    """The Status of a delete that is done."""
+    resource = context.served.resource
+    details: Object = {"name": cached.name}
+    if resource.group:
+        details["group"] = resource.group
+    details["kind"] = resource.plural
+    details["uid"] = cached.object()["metadata"].get("uid", "")
+    return {
+        "kind": "Status",
+        "apiVersion": "v1",
+        "metadata": {},
+        "status": "Success",
+        "details": details,
+    }

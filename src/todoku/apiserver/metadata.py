@@ -1,0 +1,124 @@
+"""What the server does to every object's metadata before it is stored (rest.BeforeCreate, rest.BeforeUpdate)."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+
+from todoku.api import errors, names, times
+from todoku.api.errors import FieldError
+from todoku.api.meta import Object
+from todoku.apiserver.catalog import Served
+
+MODIFIED = (
+    "the object has been modified; please apply your changes to the latest version and try again"
+)
+_OWN = ("kind", "apiVersion", "metadata", "status")
+_SYSTEM = ("uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds")
+
+
+def settle_namespace(served: Served, obj: Object, namespace: str) -> None:
+    """The object's namespace is the request's.  Raises BadRequest when it names another."""
+    metadata = obj["metadata"]
+    own = metadata.get("namespace", "")
+    if own and own != namespace and served.resource.namespaced:
+        raise errors.BadRequest(
+            "the namespace of the provided object does not match the namespace sent on the request"
+        )
+    if served.resource.namespaced:
+        metadata["namespace"] = namespace
+    elif not own:
+        metadata.pop("namespace", None)
+
+
+def before_create(served: Served, obj: Object, now: float) -> None:
+    """Fill the metadata of a new object in place; its strategy has not been asked yet."""
+    metadata = obj["metadata"]
+    if metadata.get("resourceVersion"):
+        raise errors.BadRequest("resourceVersion should not be set on objects to be created")
+    for key in ("deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "resourceVersion"):
+        metadata.pop(key, None)
+    metadata["uid"] = str(uuid.uuid4())
+    metadata["creationTimestamp"] = times.text(now)
+    if served.resource.strategy.has_generation:
+        metadata["generation"] = 1
+    else:
+        metadata.pop("generation", None)
+    _drop_empty(metadata)
+
+
+def generate_name(metadata: Object) -> bool:
+    """Give a name if only generateName is there; returns whether it did."""
+    if metadata.get("name") or not metadata.get("generateName"):
+        return False
+    metadata["name"] = names.generate(metadata["generateName"])
+    return True
+
+
+def before_update(served: Served, new: Object, old: Object) -> None:
+    """Restore in place what clients cannot change."""
+    fresh, stored = new["metadata"], old["metadata"]
+    for key in (*_SYSTEM, "generation", "generateName", "namespace", "name"):
+        if key in stored:
+            fresh[key] = stored[key]
+        else:
+            fresh.pop(key, None)
+    fresh.pop("selfLink", None)
+    fresh["resourceVersion"] = stored["resourceVersion"]
+    if "managedFields" not in fresh and "managedFields" in stored:
+        fresh["managedFields"] = stored["managedFields"]
+    _drop_empty(fresh)
+
+
+def raise_generation(served: Served, new: Object, old: Object) -> None:
+    """generation counts the changes of what is neither metadata nor status."""
+    if served.resource.strategy.has_generation and _desired(new) != _desired(old):
+        new["metadata"]["generation"] = int(old["metadata"].get("generation", 0)) + 1
+
+
+def _desired(obj: Object) -> Object:
+    return {key: value for key, value in obj.items() if key not in _OWN}
+
+
+def _drop_empty(metadata: Object) -> None:
+    for key in ("labels", "annotations", "finalizers", "ownerReferences", "managedFields"):
+        if key in metadata and not metadata[key]:
+            del metadata[key]
+
+
+def same(new: Object, old: Object) -> bool:
+    """Whether nothing would change but the times in managedFields (and resourceVersion)."""
+    if {k: v for k, v in new.items() if k != "metadata"} != {
+        k: v for k, v in old.items() if k != "metadata"
+    }:
+        return False
+    return _comparable(new["metadata"]) == _comparable(old["metadata"])
+
+
+def _comparable(metadata: Object) -> Object:
+    plain = {k: v for k, v in metadata.items() if k not in ("resourceVersion", "managedFields")}
+    plain["managedFields"] = [
+        {k: v for k, v in entry.items() if k != "time"}
+        for entry in metadata.get("managedFields", ())
+    ]
+    return plain
+
+
+def check_preconditions(
+    resource: str, name: str, metadata: Object, preconditions: Mapping[str, object] | None
+) -> None:
+    """Raises Conflict unless uid and resourceVersion are as the client expects."""
+    wanted = preconditions or {}
+    for key, word in (("uid", "UID"), ("resourceVersion", "ResourceVersion")):
+        expected = wanted.get(key)
+        if expected is not None and expected != metadata.get(key):
+            why = f"Precondition failed: {word} in precondition: {expected}, {word} in object meta: {metadata.get(key)}"
+            raise errors.Conflict.of(resource, name, why)
+
+
+def refuse(served: Served, obj: Object, problems: list[FieldError]) -> None:
+    """Raise Invalid if there are problems."""
+    if problems:
+        metadata = obj["metadata"]
+        name = metadata.get("name") or metadata.get("generateName") or ""
+        raise errors.Invalid.of(served.resource.kind, served.resource.group, name, problems)

@@ -1,0 +1,117 @@
+"""`Objects`: the server's own reads and writes, for admission, authorization and the allocators."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from todoku.api.meta import Object, copy
+from todoku.apiserver import deletes, writes
+from todoku.apiserver.catalog import Served
+from todoku.apiserver.context import Context, Engine
+from todoku.apiserver.encoding import Cached
+from todoku.apiserver.request import SYSTEM_MASTERS, RequestInfo, User
+
+APISERVER = User(name="system:apiserver", groups=(SYSTEM_MASTERS,))
+
+
+class EngineObjects:
+    """See `config.Objects`.  `engine` is set once the parts, which need this object, are composed."""
+
+    def __init__(self) -> None:
+        self._engine: Engine | None = None
+
+    def bind(self, engine: Engine) -> None:
+        self._engine = engine
+
+    @property
+    def engine(self) -> Engine:
+        assert self._engine is not None, "the server is not composed yet"
+        return self._engine
+
+    def _served(self, resource: str) -> Served:
+        served = self.engine.catalog.by_name(resource)
+        if served is None:
+            raise KeyError(f"no resource {resource} is served")
+        return served
+
+    def get(self, resource: str, name: str, namespace: str = "") -> Object | None:
+        served = self._served(resource)
+        found = self.engine.collection(served).get(namespace, name)
+        return served.load(found.object()) if found else None
+
+    def list(self, resource: str, namespace: str | None = None) -> Sequence[Object]:
+        served = self._served(resource)
+        collection = self.engine.collection(served)
+        keys = collection.select(namespace or "")
+        return [served.load(collection.items[key].object()) for key in keys]
+
+    def generation(self, resource: str) -> int:
+        return self.engine.collection(self._served(resource)).changed
+
+    def subscribe(
+        self, resource: str, handler: Callable[[Object | None, Object | None], None]
+    ) -> Callable[[], None]:
+        handlers = self.engine.collection(self._served(resource)).handlers
+
+        def on_change(old: Cached | None, new: Cached | None) -> None:
+            handler(old.object() if old else None, new.object() if new else None)
+
+        handlers.append(on_change)
+        return lambda: handlers.remove(on_change)
+
+    async def create(self, resource: str, obj: Object, *, dry_run: bool = False) -> Object:
+        context = self._context(resource, "create", obj, dry_run=dry_run)
+        fresh = _typed(context.served, copy(obj))
+        written = await writes.create_object(self.engine, context, fresh)
+        return await self._result(context.served, written.cached)
+
+    async def update(self, resource: str, obj: Object, *, subresource: str = "") -> Object:
+        context = self._context(resource, "update", obj, subresource=subresource)
+        fresh = _typed(context.served, copy(obj))
+        written = await writes.update_object(self.engine, context, fresh)
+        return await self._result(context.served, written.cached)
+
+    async def delete(self, resource: str, name: str, namespace: str = "") -> None:
+        obj = {"metadata": {"name": name, "namespace": namespace}}
+        context = self._context(resource, "delete", obj)
+        await deletes.delete(self.engine, context, deletes.Options())
+        await self.engine.cache.wait()
+
+    async def _result(self, served: Served, cached: Cached) -> Object:
+        await self.engine.cache.wait()  # the parts read what they wrote without waiting
+        return served.load(cached.object())
+
+    def _context(
+        self,
+        resource: str,
+        verb: str,
+        obj: Object,
+        *,
+        subresource: str = "",
+        dry_run: bool = False,
+    ) -> Context:
+        served = self._served(resource)
+        one, metadata = served.resource, obj["metadata"]
+        info = RequestInfo(
+            verb=verb,
+            path="",
+            group=one.group,
+            version=one.version,
+            resource=one.plural,
+            subresource=subresource,
+            namespace=metadata.get("namespace", ""),
+            name="" if verb == "create" else metadata["name"],
+        )
+        return Context(
+            user=APISERVER,
+            info=info,
+            served=served,
+            internal=True,
+            dry_run=dry_run,
+            user_agent="kube-apiserver",
+        )
+
+
+def _typed(served: Served, obj: Object) -> Object:
+    obj["kind"], obj["apiVersion"] = served.resource.kind, served.resource.api_version
+    return obj

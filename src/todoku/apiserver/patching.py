@@ -1,0 +1,11 @@
+"""The four patches."""
+
+from __future__ import annotations
+
+from todoku.api import errors
+from todoku.apiserver.context import Context, Engine
+from todoku.apiserver.writes import Written
+
+
+async def patch(engine: Engine, context: Context) -> Written:
+    raise errors.UnsupportedMediaType("patches are not there yet")

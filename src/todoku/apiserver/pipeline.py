@@ -1,0 +1,230 @@
+"""The way of every request: who, how many at once, for what, whether allowed; then its verb; failures as Status."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from dataclasses import replace
+
+from aiohttp import web
+
+from todoku import KUBERNETES_VERSION
+from todoku.aio import log as logs
+from todoku.api import errors
+from todoku.apiserver import answers, discovery, dispatch, negotiation, responses
+from todoku.apiserver.authentication import impersonated
+from todoku.apiserver.authorization import forbidden
+from todoku.apiserver.context import Context, Engine
+from todoku.apiserver.encoding import dumps
+from todoku.apiserver.http import read_body
+from todoku.apiserver.request import (
+    ANONYMOUS,
+    UNAUTHENTICATED,
+    Credentials,
+    RequestInfo,
+    User,
+    read_path,
+)
+
+log = logs.get(__name__)
+
+_ANONYMOUS = User(name=ANONYMOUS, groups=(UNAUTHENTICATED,))
+_HEALTH = frozenset({"/healthz", "/livez", "/readyz"})
+_WRITES = frozenset({"create", "update", "patch", "delete", "deletecollection"})
+
+
+class Pipeline:
+    """Serves requests for one engine; `ready` tells /readyz."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self.ready = False
+
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        """The aiohttp handler.  Every failure becomes a Status; only cancellation passes."""
+        warnings: list[str] = []
+        try:
+            return await self._handle(request, warnings)
+        except errors.ApiError as refused:
+            return responses.refusal(refused, warnings=warnings)
+        except (ConnectionResetError, asyncio.CancelledError):
+            raise
+        except Exception as failure:
+            log.exception("Request failed", method=request.method, path=request.path)
+            text = f"Internal error occurred: {type(failure).__name__}: {failure}"
+            return responses.refusal(errors.InternalError(text))
+
+    async def _handle(self, request: web.BaseRequest, warnings: list[str]) -> web.StreamResponse:
+        query = request.query
+        info = read_path(request.method, request.path, query)
+        if info.path in _HEALTH:
+            return self._health(info.path)
+        user = await self._authenticate(request)
+        authorizer = self._engine.components.authorizer
+        if authorizer is not None:
+            if "Impersonate-User" in request.headers:
+                user = await impersonated(user, request.headers, authorizer)
+            decision = await authorizer.authorize(user, info)
+            if not decision.allowed:
+                raise forbidden(user, info, decision)
+        if not info.is_resource:
+            return await self._document(request, info)
+        return await self._resource(request, info, user, warnings)
+
+    async def _authenticate(self, request: web.BaseRequest) -> User:
+        certificate = b""
+        transport = request.transport
+        if transport is not None:
+            secured: ssl.SSLObject | None = transport.get_extra_info("ssl_object")
+            if secured is not None:
+                certificate = secured.getpeercert(binary_form=True) or b""
+        credentials = Credentials(certificate, request.headers, request.path)
+        for authenticator in self._engine.components.authenticators:
+            user = await authenticator.authenticate(credentials)
+            if user is not None:
+                return user
+        if not self._engine.config.anonymous or "Authorization" in request.headers:
+            raise errors.Unauthorized
+        return _ANONYMOUS
+
+    async def _resource(
+        self, request: web.BaseRequest, info: RequestInfo, user: User, warnings: list[str]
+    ) -> web.StreamResponse:
+        served = self._engine.catalog.find(info.group, info.version, info.resource)
+        if served is None or (info.namespace and not _scope_fits(served.resource.namespaced, info)):
+            raise errors.NotFound("the server could not find the requested resource")
+        if not served.resource.namespaced and info.namespace:
+            info = replace(info, namespace="")  # /api/v1/namespaces/NAME is cluster-scoped
+        headers = request.headers
+        context = Context(
+            user=user,
+            info=info,
+            served=served,
+            query=request.query,
+            content_type=headers.get("Content-Type", ""),
+            form=negotiation.form_of(
+                headers.get("Accept", ""), tables="list" in served.resource.verbs
+            ),
+            user_agent=headers.get("User-Agent", ""),
+            dry_run=_dry_run(request),
+            warnings=warnings,
+        )
+        if context.form.as_ == "Table":
+            context.form = _with_include(context.form, request.query.get("includeObject", ""))
+        if info.verb in _WRITES:
+            context.body = await read_body(request, self._engine.config.request_limit_bytes)
+        answer = await dispatch.answer(self._engine, context, request)
+        if isinstance(answer, web.StreamResponse):
+            return answer
+        return responses.body(
+            answer.data,
+            code=answer.code,
+            form=answer.form,
+            warnings=warnings,
+            gzip="gzip" in headers.get("Accept-Encoding", ""),
+            headers=answer.headers,
+        )
+
+    def _health(self, path: str) -> web.Response:
+        if path == "/readyz" and not self.ready:
+            return web.Response(status=500, text="[-]starting failed: not ready yet\n")
+        return web.Response(text="ok", headers={"X-Content-Type-Options": "nosniff"})
+
+    async def _document(self, request: web.BaseRequest, info: RequestInfo) -> web.StreamResponse:
+        """Discovery, version, OpenAPI and other documents."""
+        if request.method not in ("GET", "HEAD"):
+            raise errors.MethodNotAllowed(
+                "the server does not allow this method on the requested resource"
+            )
+        path = info.path.rstrip("/") or "/"
+        found = discovery_document(self._engine, path, request)
+        if found is None:
+            provider = self._engine.components.documents.get(path)
+            if provider is None:
+                raise errors.NotFound("the server could not find the requested resource")
+            return responses.body(dumps(provider()))
+        data, content_type = found
+        return responses.body(
+            data,
+            content_type=content_type,
+            gzip="gzip" in request.headers.get("Accept-Encoding", ""),
+        )
+
+
+def discovery_document(
+    engine: Engine, path: str, request: web.BaseRequest
+) -> tuple[bytes, str] | None:
+    """The discovery document at a path, with its content type."""
+    catalog = engine.catalog
+    parts = path.strip("/").split("/")
+    plain = "application/json"
+    if path in ("/api", "/apis"):
+        version = discovery.wants_aggregated(request.headers.get("Accept", ""))
+        if version:
+            body = discovery.aggregated(catalog, version, core=path == "/api")
+            kind = f"{plain};g={discovery.AGGREGATED};v={version};as=APIGroupDiscoveryList"
+            return dumps(body), kind
+        if path == "/apis":
+            return dumps(discovery.group_list(catalog)), plain
+        return dumps(discovery.api_versions(request.host)), plain
+    found = None
+    if parts[0] == "api" and len(parts) == 2:
+        found = discovery.resource_list(catalog, "", parts[1])
+    elif parts[0] == "apis" and len(parts) == 2:
+        found = discovery.group(catalog, parts[1])
+    elif parts[0] == "apis" and len(parts) == 3:
+        found = discovery.resource_list(catalog, parts[1], parts[2])
+    elif path == "/version":
+        found = version_info()
+    elif path == "/":
+        found = {
+            "paths": [
+                "/api",
+                "/apis",
+                "/healthz",
+                "/livez",
+                "/openapi/v2",
+                "/openapi/v3",
+                "/readyz",
+                "/version",
+            ]
+        }
+    return None if found is None else (dumps(found), plain)
+
+
+def version_info() -> dict[str, str]:
+    """GET /version."""
+    major, minor, _ = KUBERNETES_VERSION.removeprefix("v").split(".")
+    return {
+        "major": major,
+        "minor": minor,
+        "gitVersion": KUBERNETES_VERSION,
+        "gitCommit": "",
+        "gitTreeState": "clean",
+        "buildDate": "1970-01-01T00:00:00Z",
+        "goVersion": "",
+        "compiler": "cpython",
+        "platform": "linux/amd64",
+    }
+
+
+def _scope_fits(namespaced: bool, info: RequestInfo) -> bool:
+    return namespaced or info.resource == "namespaces"
+
+
+def _dry_run(request: web.BaseRequest) -> bool:
+    values = request.query.getall("dryRun", [])
+    bad = [value for value in values if value not in ("All", "")]
+    if bad:
+        problem = errors.not_supported(errors.Path("dryRun"), bad, ("All",))
+        raise errors.Invalid.of("CreateOptions", "meta.k8s.io", "", [problem])
+    return "All" in values
+
+
+def _with_include(form: negotiation.Form, text: str) -> negotiation.Form:
+    if text and text not in ("None", "Metadata", "Object"):
+        raise errors.BadRequest(f'invalid value for includeObject: "{text}"')
+    return replace(form, include=text or "Metadata")
+
+
+__all__ = ["Pipeline", "answers", "version_info"]

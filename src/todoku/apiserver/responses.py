@@ -1,0 +1,53 @@
+"""Finished answers and refusals as aiohttp responses."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from aiohttp import web
+
+from todoku.api import errors
+from todoku.apiserver import answers
+from todoku.apiserver.encoding import dumps
+from todoku.apiserver.negotiation import Form
+
+# Above this an answer is worth compressing, if the client wants it (as upstream's APIResponseCompression).
+GZIP_FROM_BYTES = 128 * 1024
+_HEADERS = {"Cache-Control": "no-cache, private"}
+
+
+def body(
+    data: bytes,
+    *,
+    code: int = 200,
+    form: Form | None = None,
+    warnings: Iterable[str] = (),
+    gzip: bool = False,
+    content_type: str = "application/json",
+    headers: dict[str, str] | None = None,
+) -> web.Response:
+    if form is not None and form.media != "application/json":
+        data, content_type = answers.finish(data, form), answers.content_type(form)
+    response = web.Response(body=data, status=code, headers=_HEADERS)
+    response.headers["Content-Type"] = content_type
+    for warning in dict.fromkeys(warnings):
+        response.headers.add("Warning", f"299 - {quoted(warning)}")
+    if headers:
+        response.headers.update(headers)
+    if gzip and len(data) >= GZIP_FROM_BYTES:
+        response.enable_compression(web.ContentCoding.gzip)
+    return response
+
+
+def refusal(error: errors.ApiError, *, warnings: Iterable[str] = ()) -> web.Response:
+    """The Status of an error."""
+    headers = {}
+    if isinstance(error, errors.TooManyRequests):
+        headers["Retry-After"] = str(error.retry_after_seconds)
+    return body(dumps(error.status()), code=error.code, warnings=warnings, headers=headers)
+
+
+def quoted(text: str) -> str:
+    """A warn-text (RFC 7234 5.5): quoted, one line, header-safe."""
+    flat = "".join(" " if ord(one) < 32 or ord(one) == 127 else one for one in text)
+    return '"' + flat.replace("\\", "\\\\").replace('"', '\\"') + '"'

@@ -1,0 +1,169 @@
+"""`ApiServer`: composes the engine, loads the store, listens, and stops without leaving anything behind."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import time
+from collections.abc import Awaitable, Callable
+from types import TracebackType
+
+from aiohttp import web
+
+from todoku.aio import log as logs
+from todoku.api.resources import registry
+from todoku.apiserver import bootstrap, components
+from todoku.apiserver.cache import Cache
+from todoku.apiserver.catalog import Catalog
+from todoku.apiserver.config import Components, Config
+from todoku.apiserver.context import Engine
+from todoku.apiserver.objects import EngineObjects
+from todoku.apiserver.pipeline import Pipeline
+from todoku.storage import Store
+
+log = logs.get(__name__)
+
+
+class ApiServer:
+    """One API server.  `start` returns when it is ready; `stop` is graceful and may follow a failed start."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        self._runner: web.ServerRunner | None = None
+        self._tasks: asyncio.Task[None] | None = None
+        self._stop = asyncio.Event()
+        self._own_store: Store | None = None
+        self.engine: Engine | None = None
+
+    async def start(self) -> None:
+        started = time.perf_counter()
+        engine = self.engine = await self._compose()
+        running = asyncio.get_running_loop().create_future()
+        self._tasks = asyncio.create_task(self._run(engine, running), name="apiserver")
+        await running
+        log.info("API server ready", seconds=f"{time.perf_counter() - started:.3f}")
+
+    async def _compose(self) -> Engine:
+        config = self._config
+        store = config.store
+        if isinstance(store, str):
+            from todoku.storage.sqlite import SqliteStore
+
+            store = self._own_store = await SqliteStore.open(store)
+        objects = EngineObjects()
+        engine = Engine(
+            config=config,
+            store=store,
+            cache=Cache(store),
+            catalog=Catalog(registry()),
+            components=Components(),
+            clock=config.clock,
+        )
+        objects.bind(engine)
+        engine.components = (config.components or components.standard)(config, objects)
+        return engine
+
+    async def _run(self, engine: Engine, running: asyncio.Future[None]) -> None:
+        """Everything that lives as long as the server, in one task group."""
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                cache = tasks.create_task(engine.cache.run(), name="cache")
+                compactor = tasks.create_task(_compact(engine), name="compactor")
+                await engine.cache.wait(engine.store.revision)
+                await bootstrap.ensure(engine)
+                if engine.components.start:
+                    await engine.components.start()
+                await self._listen(engine)
+                running.set_result(None)
+                await self._stop.wait()
+                await self._close(engine.components.stop)
+                cache.cancel()
+                compactor.cancel()
+        except BaseException as failure:
+            if not running.done():
+                running.set_exception(failure)
+                return
+            raise
+
+    async def _listen(self, engine: Engine) -> None:
+        pipeline = Pipeline(engine)
+        server = web.Server(
+            pipeline.handle,
+            handler_cancellation=True,
+            access_log=None,
+            max_line_size=64 * 1024,
+            max_field_size=64 * 1024,
+            keepalive_timeout=90.0,
+            lingering_time=1.0,
+        )
+        runner = self._runner = web.ServerRunner(
+            server, handle_signals=False, shutdown_timeout=self._config.timings.shutdown_grace
+        )
+        await runner.setup()
+        context = tls_context(self._config)
+        for sock in self._config.sockets:
+            site = web.SockSite(runner, sock, ssl_context=context, backlog=1024)
+            await site.start()
+        pipeline.ready = True
+
+    async def _close(self, stop: Callable[[], Awaitable[None]] | None) -> None:
+        assert self.engine is not None
+        for collection in self.engine.cache:
+            for follower in tuple(collection.followers):
+                follower.close()
+        if self._runner:
+            await self._runner.cleanup()
+        if stop:
+            await stop()
+
+    async def stop(self) -> None:
+        """End watches, let requests finish for a moment, close the store if it is ours."""
+        self._stop.set()
+        try:
+            if self._tasks:
+                await self._tasks
+        finally:
+            if self._own_store:
+                await self._own_store.close()
+
+    async def __aenter__(self) -> ApiServer:
+        try:
+            await self.start()
+        except BaseException:
+            await self.stop()
+            raise
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        await self.stop()
+
+
+def tls_context(config: Config) -> ssl.SSLContext:
+    """TLS with optional client certificates of the cluster's CA (and of the front proxies')."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(config.cert_file, config.key_file)
+    context.set_alpn_protocols(["http/1.1"])
+    for ca_file in {config.client_ca_file, config.requestheader_ca_file} - {""}:
+        context.load_verify_locations(ca_file)
+        context.verify_mode = ssl.CERT_OPTIONAL
+    return context
+
+
+async def _compact(engine: Engine) -> None:
+    """Forget history older than `keep_history`: mark the revision each round, drop the mark that is old enough."""
+    timings = engine.config.timings
+    marks: list[tuple[float, int]] = []
+    while True:
+        await asyncio.sleep(timings.compact_every)
+        now = asyncio.get_running_loop().time()
+        marks.append((now, engine.store.revision))
+        old = [revision for at, revision in marks if now - at >= timings.keep_history]
+        if old:
+            await engine.store.compact(old[-1])
+            engine.cache.compact(old[-1])
+            marks = [mark for mark in marks if mark[1] > old[-1]]

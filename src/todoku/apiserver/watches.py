@@ -1,0 +1,250 @@
+"""watch: replay from a revision, then follow; the bytes of an event are made once for all who want the same form.
+
+A watcher's events are written to its transport from the cache's task, without a task switch each.  One that does
+not read is dropped when its transport has buffered too much: a client can list again, a server cannot wait.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from todoku.aio import log as logs
+from todoku.api import errors
+from todoku.apiserver import answers
+from todoku.apiserver.cache import Collection, Event
+from todoku.apiserver.catalog import Served
+from todoku.apiserver.context import Context, Engine, flag
+from todoku.apiserver.encoding import Cached
+from todoku.apiserver.negotiation import Form
+from todoku.apiserver.predicates import Predicate
+from todoku.apiserver.reads import integer, read_revision
+
+log = logs.get(__name__)
+
+BUFFER_LIMIT_BYTES = 16 * 1024 * 1024
+
+
+class Sink(Protocol):
+    """Where a watch writes: an HTTP response, or a WebSocket."""
+
+    def write(self, data: bytes) -> None:
+        """Send without waiting."""
+
+    async def drain(self) -> None: ...
+
+    def buffered_bytes(self) -> int: ...
+
+    def abort(self) -> None:
+        """Drop the connection."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How a watch begins: `initial` objects first (with a bookmark behind them if `mark`), then what came after `revision`."""
+
+    revision: int
+    initial: bool = False
+    mark: bool = False
+    bookmarks: bool = False
+
+
+def plan(context: Context, newest: int) -> Plan:
+    """Read the watch's parameters.  Raises Invalid, BadRequest.
+
+    Semantics: resourceVersion unset or "0" sends what is there as ADDED events first; KEP-3157 for
+    sendInitialEvents.
+    """
+    query = context.query
+    version = query.get("resourceVersion", "")
+    match = query.get("resourceVersionMatch", "")
+    bookmarks = flag(query, "allowWatchBookmarks") is True
+    initial = flag(query, "sendInitialEvents")
+    problems = []
+    path = errors.Path
+    if initial is None and match:
+        problems.append(
+            errors.forbidden(
+                path("resourceVersionMatch"),
+                "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided",
+            )
+        )
+    if initial is not None and match != "NotOlderThan":
+        detail = "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"
+        problems.append(errors.forbidden(path("resourceVersionMatch"), detail))
+    if problems:
+        raise errors.Invalid.of("ListOptions", "meta.k8s.io", "", problems)
+    revision = read_revision(version) if version else 0
+    if initial is None:
+        if revision == 0:
+            return Plan(newest, initial=True, bookmarks=bookmarks)
+        return Plan(revision, bookmarks=bookmarks)
+    if initial:
+        return Plan(newest, initial=True, mark=bookmarks, bookmarks=bookmarks)
+    return Plan(revision or newest, bookmarks=bookmarks)
+
+
+class Watch:
+    """One watcher: filters events and writes their bytes."""
+
+    def __init__(
+        self,
+        *,
+        served: Served,
+        collection: Collection,
+        predicate: Predicate,
+        namespace: str,
+        form: Form,
+        sink: Sink,
+    ) -> None:
+        self._served = served
+        self._collection = collection
+        self._predicate = predicate
+        self._start, self._end = collection.bounds(namespace)
+        self._everything = predicate.everything
+        self._form = form
+        self._sink = sink
+        self._pending: list[Event] | None = []  # while the initial events are under way
+        self._key = (served.head, form)
+        self.revision = 0
+        self.ended = asyncio.Event()
+
+    def push(self, event: Event) -> None:
+        if self._pending is not None:
+            self._pending.append(event)
+            return
+        data = self._encoded(event)
+        if data is None:
+            return
+        self.revision = event.revision
+        if self._sink.buffered_bytes() > BUFFER_LIMIT_BYTES:
+            log.warning("Slow watcher dropped", resource=self._served.name)
+            self._sink.abort()
+            self.close()
+            return
+        self._sink.write(data)
+
+    def close(self) -> None:
+        self.ended.set()
+
+    def _encoded(self, event: Event) -> bytes | None:
+        """The event as this watcher sees it, or None."""
+        if not self._start <= event.key < self._end:
+            return None
+        shown = self._seen(event)
+        if shown is None:
+            return None
+        kind, one = shown
+        key = (self._key, kind)
+        data = event.encodings.get(key)
+        if data is None:
+            data = answers.event(self._served, kind, one, self._form, event.revision)
+            event.encodings[key] = data
+        return data
+
+    def _seen(self, event: Event) -> tuple[str, Cached] | None:
+        new, old = event.new, event.old
+        if not self._everything:
+            new = new if new is not None and self._predicate(new) else None
+            old = old if old is not None and self._predicate(old) else None
+        if new is not None:
+            return ("ADDED" if old is None else "MODIFIED"), new
+        return None if old is None else ("DELETED", old)
+
+    async def begin(self, plan: Plan, newest: int, objects: Sequence[Cached]) -> None:
+        """Send `objects` (what was there) or the events after the plan's revision, then go live."""
+        missed = [] if plan.initial else self._collection.since(plan.revision)
+        for one in objects:
+            self._sink.write(answers.event(self._served, "ADDED", one, self._form, one.revision))
+            await self._relieve()
+        if plan.mark:
+            mark = answers.bookmark(self._served, self._form, newest, initial_end=True)
+            self._sink.write(mark)
+        self.revision = newest if plan.initial else plan.revision
+        for event in missed:
+            await self._replay(event)
+        while self._pending:
+            pending, self._pending = self._pending, []
+            for event in pending:
+                await self._replay(event)
+        self._pending = None
+
+    async def _replay(self, event: Event) -> None:
+        data = self._encoded(event)
+        event.encodings.clear()
+        if data is not None:
+            self.revision = event.revision
+            self._sink.write(data)
+            await self._relieve()
+
+    async def _relieve(self) -> None:
+        if self._sink.buffered_bytes() > 256 * 1024:
+            await self._sink.drain()
+
+    def bookmark(self, revision: int) -> None:
+        if self._pending is None:
+            self._sink.write(answers.bookmark(self._served, self._form, revision))
+
+
+async def serve(engine: Engine, context: Context, sink: Sink) -> None:
+    """Run one watch until its time is over, its client leaves (cancellation), or it is dropped."""
+    served, info = context.served, context.info
+    predicate = Predicate(served, info.label_selector, info.field_selector, info.name)
+    await engine.cache.wait()
+    newest = engine.cache.revision
+    beginning = plan(context, newest)
+    collection = engine.collection(served)
+    if not beginning.initial and beginning.revision < collection.oldest:
+        sink.write(answers.failure(_too_old(beginning.revision, collection.oldest).status()))
+        return
+    watch = Watch(
+        served=served,
+        collection=collection,
+        predicate=predicate,
+        namespace=info.namespace,
+        form=context.form,
+        sink=sink,
+    )
+    objects: list[Cached] = []
+    if beginning.initial:
+        among = None if predicate.everything else predicate.keys(collection)
+        names = collection.select(info.namespace, among=among)
+        objects = [collection.items[key] for key in names if predicate(collection.items[key])]
+    collection.followers.add(watch)  # no wait since `newest` was read: nothing is lost or doubled
+    try:
+        async with asyncio.timeout(_duration(engine, context)):
+            await watch.begin(beginning, newest, objects)
+            del objects
+            await _follow(engine, watch, beginning)
+    except TimeoutError:
+        pass
+    finally:
+        collection.followers.discard(watch)
+    if beginning.bookmarks and not watch.ended.is_set():
+        watch.bookmark(engine.cache.revision)
+
+
+async def _follow(engine: Engine, watch: Watch, beginning: Plan) -> None:
+    if not beginning.bookmarks:
+        await watch.ended.wait()
+        return
+    while not watch.ended.is_set():
+        try:
+            async with asyncio.timeout(engine.config.timings.bookmark_every):
+                await watch.ended.wait()
+        except TimeoutError:
+            watch.bookmark(engine.cache.revision)
+
+
+def _duration(engine: Engine, context: Context) -> float:
+    seconds = integer(context.query.get("timeoutSeconds") or "0")
+    if seconds > 0:
+        return float(seconds)
+    return engine.config.timings.watch_timeout * (1 + random.random())
+
+
+def _too_old(asked: int, oldest: int) -> errors.ApiError:
+    return errors.Expired(f"too old resource version: {asked} ({oldest})")

@@ -1,0 +1,242 @@
+"""create, update and what patches share: from a request's object to a commit.
+
+No lock is held while admission waits: the commit compares the revision that the decision was made on, and a
+decision that was overtaken is made again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+from todoku.api import errors, validation
+from todoku.api.errors import FieldError
+from todoku.api.meta import Object, copy
+from todoku.apiserver import admitting, bodies, deletes, metadata
+from todoku.apiserver.catalog import Served
+from todoku.apiserver.commits import Raced, put, remove
+from todoku.apiserver.context import Context, Engine
+from todoku.apiserver.encoding import Cached
+
+GENERATE_ATTEMPTS = 8
+UPDATE_ATTEMPTS = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """The stored result; `created` asks for a 201."""
+
+    cached: Cached
+    created: bool = False
+
+
+async def create(engine: Engine, context: Context) -> Written:
+    """Create the object in the request's body.  Raises AlreadyExists, Invalid and what admission refuses with."""
+    obj = bodies.read_object(context)
+    if context.info.name and not obj["metadata"].get("name"):
+        obj["metadata"]["name"] = context.info.name
+    return await create_object(engine, context, obj)
+
+
+async def create_object(engine: Engine, context: Context, obj: Object) -> Written:
+    served = context.served
+    strategy = served.resource.strategy
+    metadata.settle_namespace(served, obj, context.info.namespace)
+    strategy.default(obj)
+    metadata.before_create(served, obj, engine.clock())
+    strategy.prepare_create(obj)
+    generated = metadata.generate_name(obj["metadata"])
+    for attempt in range(GENERATE_ATTEMPTS):
+        if attempt:
+            obj["metadata"]["name"] = ""
+            metadata.generate_name(obj["metadata"])
+        try:
+            return await _create_once(engine, context, copy(obj) if generated else obj)
+        except errors.AlreadyExists:
+            if not generated or attempt == GENERATE_ATTEMPTS - 1:
+                raise
+    raise AssertionError("unreachable")
+
+
+async def _create_once(engine: Engine, context: Context, obj: Object) -> Written:
+    served = context.served
+
+    async def store(final: Object) -> Cached:
+        name = final["metadata"]["name"]
+        await engine.cache.wait()
+        if engine.collection(served).get(context.info.namespace, name):
+            raise errors.AlreadyExists.of(served.name, name)
+        try:
+            return await put(engine, served, final, None, dry_run=context.dry_run)
+        except Raced:
+            raise errors.AlreadyExists.of(served.name, name) from None
+
+    cached = await admitting.admitted(
+        engine, context, "CREATE", obj, None, _problems(served), store
+    )
+    return Written(cached, created=True)
+
+
+def _problems(served: Served) -> Callable[[Object, Object | None], list[FieldError]]:
+    strategy = served.resource.strategy
+
+    def problems(new: Object, old: Object | None) -> list[FieldError]:
+        found = _metadata_problems(served, new, old)
+        return found + strategy.validate(new, old)
+
+    return problems
+
+
+def _metadata_problems(served: Served, new: Object, old: Object | None) -> list[FieldError]:
+    resource = served.resource
+    if old is None:
+        return validation.object_meta(
+            new["metadata"], namespaced=resource.namespaced, name_rule=resource.strategy.name_rule
+        )
+    return validation.object_meta(
+        new["metadata"], namespaced=resource.namespaced, name_rule=validation.any_name
+    ) + validation.object_meta_update(new["metadata"], old["metadata"])
+
+
+def status_problems(served: Served) -> Callable[[Object, Object | None], list[FieldError]]:
+    def problems(new: Object, old: Object | None) -> list[FieldError]:
+        assert old is not None
+        found = _metadata_problems(served, new, old)
+        return found + served.resource.strategy.validate_status(new, old)
+
+    return problems
+
+
+Make = Callable[[Object], Object]
+"""From the stored object (shared: not to be changed) to the wanted one (fresh, which later steps change)."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """How one kind of write treats the object: `make` wants it, `prepare` protects what it may not touch."""
+
+    make: Make
+    prepare: Callable[[Object, Object], None]
+    problems: Callable[[Object, Object | None], list[FieldError]]
+    on_missing: Callable[[], Awaitable[Written]] | None = None
+    defaults: bool = True
+    admission: bool = True
+
+
+def main_change(served: Served, make: Make) -> Change:
+    strategy = served.resource.strategy
+    return Change(make=make, prepare=strategy.prepare_update, problems=_problems(served))
+
+
+def status_change(served: Served, make: Make) -> Change:
+    strategy = served.resource.strategy
+    return Change(make=make, prepare=strategy.prepare_status, problems=status_problems(served))
+
+
+async def update(engine: Engine, context: Context) -> Written:
+    """Replace the object or its status with the request's.  Raises Conflict, NotFound, Invalid."""
+    obj = bodies.read_object(context)
+    return await update_object(engine, context, obj)
+
+
+async def update_object(engine: Engine, context: Context, obj: Object) -> Written:
+    served, info = context.served, context.info
+    metadata.settle_namespace(served, obj, info.namespace)
+    name = obj["metadata"].setdefault("name", info.name)
+    if name != info.name:
+        raise errors.BadRequest(
+            f"the name of the object ({name}) does not match the name on the URL ({info.name})"
+        )
+    make = _replacement(served, obj)
+    if info.subresource == "status":
+        return await modify(engine, context, status_change(served, make))
+    change = main_change(served, make)
+    if served.resource.strategy.allow_create_on_update:
+        change = Change(
+            make=change.make,
+            prepare=change.prepare,
+            problems=change.problems,
+            on_missing=lambda: _create_missing(engine, context, obj),
+        )
+    return await modify(engine, context, change)
+
+
+def _replacement(served: Served, obj: Object) -> Make:
+    def make(old: Object) -> Object:
+        if not obj["metadata"].get("resourceVersion") and (
+            not served.resource.strategy.allow_unconditional_update
+        ):
+            path = errors.Path("metadata") / "resourceVersion"
+            problem = errors.invalid(path, 0, "must be specified for an update")
+            metadata.refuse(served, obj, [problem])
+        fresh: Object = copy(obj)
+        return fresh
+
+    return make
+
+
+async def _create_missing(engine: Engine, context: Context, obj: Object) -> Written:
+    if obj["metadata"].get("resourceVersion") or obj["metadata"].get("uid"):
+        raise errors.NotFound.of(context.served.name, context.info.name)
+    return await create_object(engine, context, obj)
+
+
+async def modify(engine: Engine, context: Context, change: Change) -> Written:
+    """Read, change and commit, again when overtaken unless the client named a resourceVersion."""
+    served, info = context.served, context.info
+    for _ in range(UPDATE_ATTEMPTS):
+        await engine.cache.wait()
+        current = engine.collection(served).get(info.namespace, info.name)
+        if current is None:
+            if change.on_missing is not None:
+                return await change.on_missing()
+            raise errors.NotFound.of(served.name, info.name)
+        try:
+            return Written(await _modify_once(engine, context, change, current))
+        except Raced:
+            continue
+    raise errors.Conflict.of(served.name, info.name, metadata.MODIFIED)
+
+
+async def _modify_once(engine: Engine, context: Context, change: Change, current: Cached) -> Cached:
+    served = context.served
+    old = served.load(current.object())
+    new = change.make(old)
+    _check_identity(served, new, old)
+    conditional = bool(new["metadata"].get("resourceVersion")) and _named_version(new, old, served)
+    if change.defaults:
+        served.resource.strategy.default(new)
+    metadata.before_update(served, new, old)
+    change.prepare(new, old)
+    metadata.raise_generation(served, new, old)
+
+    async def store(final: Object) -> Cached:
+        metadata.raise_generation(served, final, old)
+        if deletes.is_over(served, final):
+            return await remove(engine, context, final, current)
+        if metadata.same(final, old):
+            return current
+        return await put(engine, served, final, current, dry_run=context.dry_run)
+
+    try:
+        return await admitting.admitted(
+            engine, context, "UPDATE", new, old, change.problems, store, admission=change.admission
+        )
+    except Raced:
+        if conditional:
+            raise errors.Conflict.of(served.name, context.info.name, metadata.MODIFIED) from None
+        raise
+
+
+def _check_identity(served: Served, new: Object, old: Object) -> None:
+    uid = new["metadata"].get("uid")
+    if uid:
+        name = old["metadata"]["name"]
+        metadata.check_preconditions(served.name, name, old["metadata"], {"uid": uid})
+
+
+def _named_version(new: Object, old: Object, served: Served) -> bool:
+    """Whether the client insists on the version it read.  Raises Conflict when that is gone."""
+    if new["metadata"]["resourceVersion"] != old["metadata"]["resourceVersion"]:
+        raise errors.Conflict.of(served.name, old["metadata"]["name"], metadata.MODIFIED)
+    return True
