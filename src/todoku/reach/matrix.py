@@ -60,7 +60,7 @@ async def measure(
         ]
     results = [task.result() for task in running]
     answers = await witnesses.look(
-        [one.witness for attempts, _ in results for one in attempts if one.witness]
+        [w for attempts, _ in results for one in attempts if (w := _answered(one))]
     )
     cells = [
         _cell(world, source, address, attempts, answers, unprobed)
@@ -106,11 +106,16 @@ def _cell(
     answers: Mapping[Tuple5, Answer],
     unprobed: str,
 ) -> Cell:
-    found = [answers[it] for one in attempts if (it := one.witness) and it in answers]
+    found = [answers[it] for one in attempts if (it := _answered(one)) and it in answers]
     backends = Counter(_name(world, answer.backend, answer.port) for answer in found)
     seen = tuple(sorted({answer.client for answer in found}))
     prediction = predict(world, source, address)
     return Cell(source, address, prediction, attempts, dict(backends), seen, unprobed)
+
+
+def _answered(attempt: Attempt) -> Tuple5 | None:
+    """What a successful attempt sent."""
+    return attempt.witness if attempt.outcome is Outcome.OK else None
 
 
 def _name(world: World, address: str, port: int) -> str:

@@ -56,7 +56,10 @@ class Tuple5:
 
 @dataclass(frozen=True, slots=True)
 class Attempt:
-    """What one connection came to.  `latency_ms` is the time to connect (TCP) or to the reply (UDP)."""
+    """What one connection came to.  `latency_ms` is the time to connect (TCP) or to the reply (UDP).
+
+    `witness` is what was sent, also of an attempt that failed; None if nothing could be sent.
+    """
 
     outcome: Outcome
     latency_ms: float
@@ -75,6 +78,7 @@ class Question:
     timeout_seconds: float = 2.0
     speak: bool = True
     payload: bytes = b"todoku\n"
+    type_of_service: int = 0  # IP_TOS, by which a trace tags its packets
 
 
 async def attempt(vantage: Vantage, question: Question) -> Attempt:
@@ -83,33 +87,33 @@ async def attempt(vantage: Vantage, question: Question) -> Attempt:
     Raises OSError only if the namespace itself cannot be entered.
     """
     started = time.monotonic()
+    address = await _address(vantage, question.host)
+    if address is None:
+        return Attempt(Outcome.DNS, _since(started))
+    datagram = question.protocol == "UDP"
+    kind = socket.SOCK_DGRAM if datagram else socket.SOCK_STREAM
+    with socket_in(vantage.netns, _family(address), kind) as sock:
+        sock.setblocking(False)
+        if question.type_of_service:
+            sock.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, question.type_of_service)
+        return await (_udp if datagram else _tcp)(sock, question, address)
+
+
+async def _tcp(sock: socket.socket, question: Question, address: str) -> Attempt:
+    loop = asyncio.get_running_loop()
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_RESET)
+    started = time.monotonic()
+    outcome, status, body = Outcome.OK, 0, b""
     try:
         async with asyncio.timeout(question.timeout_seconds):
-            address = await _address(vantage, question.host)
-            if address is None:
-                return Attempt(Outcome.DNS, _since(started))
-            connect = _udp if question.protocol == "UDP" else _tcp
-            return await connect(vantage, question, address)
-    except TimeoutError:
-        return Attempt(Outcome.TIMEOUT, _since(started))
-
-
-async def _tcp(vantage: Vantage, question: Question, address: str) -> Attempt:
-    loop = asyncio.get_running_loop()
-    with socket_in(vantage.netns, _family(address), socket.SOCK_STREAM) as sock:
-        sock.setblocking(False)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_RESET)
-        started = time.monotonic()
-        try:
             await loop.sock_connect(sock, (address, question.port))
-        except TimeoutError:
-            raise
-        except OSError as error:
-            return Attempt(of_error(error), _since(started))
-        latency = _since(started)
-        witness = _witness(sock, "TCP")
-        status, body = await _speak(sock, question) if question.speak else (0, b"")
-        return Attempt(Outcome.OK, latency, witness, status, body)
+    except OSError as error:
+        outcome = of_error(error)
+    latency = _since(started)
+    witness = _witness(sock, question, address)
+    if outcome is Outcome.OK and question.speak:
+        status, body = await _speak(sock, question)
+    return Attempt(outcome, latency, witness, status, body)
 
 
 async def _speak(sock: socket.socket, question: Question) -> tuple[int, bytes]:
@@ -129,21 +133,19 @@ async def _speak(sock: socket.socket, question: Question) -> tuple[int, bytes]:
     return status, body
 
 
-async def _udp(vantage: Vantage, question: Question, address: str) -> Attempt:
+async def _udp(sock: socket.socket, question: Question, address: str) -> Attempt:
     """Open means that a reply came: silence and openness look alike over UDP."""
     loop = asyncio.get_running_loop()
-    with socket_in(vantage.netns, _family(address), socket.SOCK_DGRAM) as sock:
-        sock.setblocking(False)
-        started = time.monotonic()
-        try:
+    started = time.monotonic()
+    outcome, body = Outcome.OK, b""
+    try:
+        async with asyncio.timeout(question.timeout_seconds):
             await loop.sock_connect(sock, (address, question.port))
             await loop.sock_sendall(sock, question.payload)
             body = await loop.sock_recv(sock, 65536)
-        except TimeoutError:
-            raise
-        except OSError as error:
-            return Attempt(of_error(error), _since(started))
-        return Attempt(Outcome.OK, _since(started), _witness(sock, "UDP"), 0, body)
+    except OSError as error:
+        outcome = of_error(error)
+    return Attempt(outcome, _since(started), _witness(sock, question, address), 0, body)
 
 
 async def _address(vantage: Vantage, host: str) -> str | None:
@@ -198,9 +200,12 @@ def _family(address: str) -> socket.AddressFamily:
     return socket.AF_INET6 if ":" in address else socket.AF_INET
 
 
-def _witness(sock: socket.socket, protocol: Transport) -> Tuple5:
-    local, peer = sock.getsockname(), sock.getpeername()
-    return Tuple5(protocol, local[0], local[1], peer[0], peer[1])
+def _witness(sock: socket.socket, question: Question, address: str) -> Tuple5 | None:
+    """What the socket sent; None if the kernel gave it no source address, so that nothing left."""
+    source, port = sock.getsockname()[:2]
+    if not port or source in ("0.0.0.0", "::"):
+        return None
+    return Tuple5(question.protocol, source, port, address, question.port)
 
 
 def _since(started: float) -> float:
