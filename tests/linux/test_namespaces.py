@@ -87,8 +87,8 @@ def test_an_error_in_the_thread_reaches_the_caller() -> None:
 
 
 def test_the_mount_namespace_is_entered_last_because_paths_change_with_it() -> None:
-    place = Namespaces(mnt="/m", net="/n", uts="/u", pid="/p")
-    assert list(place.paths()) == ["pid", "uts", "net", "mnt"]
+    place = Namespaces(mnt="/m", net="/n", uts="/u", pid="/p", ipc="/i")
+    assert list(place.paths()) == ["pid", "ipc", "uts", "net", "mnt"]
 
 
 @pytest.mark.parametrize(

@@ -31,14 +31,27 @@ Netns: TypeAlias = str | int | None
 CLONE_FS: Final = 0x00000200
 CLONE_NEWNS: Final = 0x00020000
 CLONE_NEWUTS: Final = 0x04000000
+CLONE_NEWIPC: Final = 0x08000000
 CLONE_NEWPID: Final = 0x20000000
 CLONE_NEWNET: Final = 0x40000000
 
 # In the order of entering: the mount namespace last, because paths change with it.
-KINDS: Final = {"pid": CLONE_NEWPID, "uts": CLONE_NEWUTS, "net": CLONE_NEWNET, "mnt": CLONE_NEWNS}
+KINDS: Final = {
+    "pid": CLONE_NEWPID,
+    "ipc": CLONE_NEWIPC,
+    "uts": CLONE_NEWUTS,
+    "net": CLONE_NEWNET,
+    "mnt": CLONE_NEWNS,
+}
 
 _OPEN_TREE, _MOVE_MOUNT = 428, 429  # the same number on every architecture
-_OPEN_TREE_CLONE, _AT_EMPTY_PATH, _MOVE_MOUNT_F_EMPTY_PATH, _AT_FDCWD = 1, 0x1000, 4, -100
+_OPEN_TREE_CLONE, _OPEN_TREE_CLOEXEC, _AT_RECURSIVE, _AT_EMPTY_PATH = (
+    1,
+    os.O_CLOEXEC,
+    0x8000,
+    0x1000,
+)
+_MOVE_MOUNT_F_EMPTY_PATH, _AT_FDCWD = 4, -100
 _MNT_DETACH = 2
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -51,6 +64,7 @@ class Namespaces:
     mnt: str = ""
     uts: str = ""
     pid: str = ""
+    ipc: str = ""
 
     def paths(self) -> dict[str, str]:
         """The kinds that are set, in the order in which they are entered."""
@@ -90,15 +104,31 @@ def enter(namespaces: Namespaces) -> None:
     A PID namespace takes only later children: fork after `enter` to be inside.  Afterwards the working
     directory is the root of the mount namespace.  Raises OSError naming the path.
     """
+    opened = open_all(namespaces)
+    try:
+        enter_opened(opened)
+    finally:
+        for descriptor, _ in opened:
+            os.close(descriptor)
+
+
+def open_all(namespaces: Namespaces) -> list[tuple[int, int]]:
+    """(descriptor, kind) of each namespace, in the order of entering; the caller closes them."""
     opened: list[tuple[int, int]] = []
     try:
         for kind, path in namespaces.paths().items():
             opened.append((os.open(path, os.O_RDONLY | os.O_CLOEXEC), KINDS[kind]))
-        for descriptor, flag in opened:
-            setns(descriptor, flag)
-    finally:
+    except BaseException:
         for descriptor, _ in opened:
             os.close(descriptor)
+        raise
+    return opened
+
+
+def enter_opened(opened: Sequence[tuple[int, int]]) -> None:
+    """Like `enter`, with the namespaces opened before."""
+    for descriptor, kind in opened:
+        setns(descriptor, kind)
 
 
 def enter_argv(namespaces: Namespaces, argv: Sequence[str], *, cwd: str = "") -> list[str]:
@@ -106,7 +136,7 @@ def enter_argv(namespaces: Namespaces, argv: Sequence[str], *, cwd: str = "") ->
     paths = namespaces.paths()
     if not paths and not cwd:
         return list(argv)
-    option = {"net": "--net", "mnt": "--mount", "uts": "--uts", "pid": "--pid"}
+    option = {"net": "--net", "mnt": "--mount", "uts": "--uts", "pid": "--pid", "ipc": "--ipc"}
     entered = [f"{option[kind]}={path}" for kind, path in paths.items()]
     where = [f"--wdns={cwd}"] if cwd else []
     return ["nsenter", *entered, *where, "--", *argv]
@@ -195,11 +225,16 @@ def pin(namespace: str | int, path: str) -> None:
     """Keep a namespace alive at `path`, an empty file that is created if missing, in this mount namespace."""
     os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o444))
     with _opened(namespace) as source:
-        tree = _checked(
-            _libc.syscall(_OPEN_TREE, source, b"", _OPEN_TREE_CLONE | _AT_EMPTY_PATH),
-            "open_tree",
-            path,
-        )
+        attach_tree(_open_tree(source, b"", _AT_EMPTY_PATH), path)
+
+
+def clone_tree(path: str) -> int:
+    """A descriptor of a copy of the mounts at and below `path`, attached nowhere yet.  open_tree(2)."""
+    return _open_tree(_AT_FDCWD, os.fsencode(path), _AT_RECURSIVE)
+
+
+def attach_tree(tree: int, path: str) -> None:
+    """Mount what `clone_tree` returned at `path`, and close it.  move_mount(2)."""
     try:
         _checked(
             _libc.syscall(
@@ -210,6 +245,11 @@ def pin(namespace: str | int, path: str) -> None:
         )
     finally:
         os.close(tree)
+
+
+def _open_tree(folder: int, path: bytes, flags: int) -> int:
+    flags |= _OPEN_TREE_CLONE | _OPEN_TREE_CLOEXEC
+    return _checked(_libc.syscall(_OPEN_TREE, folder, path, flags), "open_tree", os.fsdecode(path))
 
 
 def unpin(path: str) -> None:
