@@ -251,8 +251,8 @@ def test_pools_carry_their_settings():
     assert (found.auto_assign, found.avoid_buggy_ips) == (False, True)
     assert found.allocation.priority == 7
     assert found.allocation.namespaces == {"red", "blue"}
-    (matches,) = found.allocation.service_selectors
-    assert matches({"app": "web"}) and not matches({"app": "db"})
+    (selector,) = found.allocation.service_selectors
+    assert selector.matches({"app": "web"}) and not selector.matches({"app": "db"})
 
 
 @pytest.mark.parametrize(
@@ -302,3 +302,8 @@ def test_a_password_of_another_secret_type_is_refused():
     secret = {"metadata": {"name": "s"}, "type": "Opaque", "data": {"password": "aHVudGVyMg=="}}
     with pytest.raises(BadConfig, match="secret type mismatch"):
         parse(Resources(peers=[peer(passwordSecret={"name": "s"})], secrets=[secret]))
+
+
+def test_equal_resources_make_equal_configurations():
+    spec = {"serviceAllocation": {"serviceSelectors": [SELECTOR]}}
+    assert parse(Resources(pools=[pool(**spec)])) == parse(Resources(pools=[pool(**spec)]))

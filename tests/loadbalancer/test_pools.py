@@ -2,6 +2,7 @@
 
 import pytest
 
+from todoku.api.selectors import from_map
 from todoku.loadbalancer.addresses import Family, parse_address, parse_entry
 from todoku.loadbalancer.pools import Allocation, Allocator, Claim, Pool, Refused, capacity
 
@@ -27,10 +28,6 @@ def ip(text):
 
 def texts(addresses):
     return [str(one) for one in addresses]
-
-
-def selects(**wanted):
-    return lambda labels: wanted.items() <= labels.items()
 
 
 IPV4, IPV6, DUAL = (Family.IPV4,), (Family.IPV6,), (Family.DUAL,)
@@ -97,8 +94,8 @@ def test_an_unknown_pool_is_named():
 RED = Allocation(priority=20, namespaces=frozenset(["red"]))
 RED_FIRST = Allocation(priority=10, namespaces=frozenset(["red"]))
 RED_UNSET = Allocation(namespaces=frozenset(["red"]))
-WEB = Allocation(service_selectors=(selects(app="web"),))
-RED_WEB = Allocation(namespaces=frozenset(["red"]), service_selectors=(selects(app="web"),))
+WEB = Allocation(service_selectors=(from_map({"app": "web"}),))
+RED_WEB = Allocation(namespaces=frozenset(["red"]), service_selectors=(from_map({"app": "web"}),))
 ONLY_PRIORITY = Allocation(priority=1)
 
 

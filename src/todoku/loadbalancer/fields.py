@@ -49,7 +49,7 @@ def matchers(spec: Object, field: str) -> tuple[Matcher, ...]:
 
 
 def matches_any(chosen: Iterable[Matcher], obj: Object) -> bool:
-    return any(matches(labels_of(obj)) for matches in chosen)
+    return any(one.matches(labels_of(obj)) for one in chosen)
 
 
 def _check_expressions(expressions: Sequence[Object]) -> None:
@@ -62,7 +62,7 @@ def _parsed(selector: Object, field: str) -> Matcher:
     problems = selectors.selector_problems(selector, Path(field))
     if problems:
         raise BadConfig(f"invalid label selector: {problems[0]}")
-    return selectors.from_selector(selector).matches
+    return selectors.from_selector(selector)
 
 
 def _canonical(value: Any) -> str:

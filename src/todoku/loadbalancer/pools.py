@@ -5,13 +5,19 @@ either succeeds or raises `Refused` and leaves the book as it was.
 Source: MetalLB v0.14.9, IPAddressPool v1beta1.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
-from todoku.loadbalancer.addresses import Address, Family, Network, family_of, is_buggy, quoted
+from todoku.loadbalancer.addresses import Address, Family, Network, is_buggy, quoted
 
-Matcher = Callable[[Mapping[str, str]], bool]
 HUGE = 2**63 - 1
+
+
+class Matcher(Protocol):
+    """A label selector; equal selectors compare equal, so that equal configurations do."""
+
+    def matches(self, labels: Mapping[str, str]) -> bool: ...
 
 
 class Refused(Exception):
@@ -60,7 +66,7 @@ class Pool:
             return False
         if not rules.service_selectors:
             return True
-        return any(matches(claim.labels) for matches in rules.service_selectors)
+        return any(one.matches(claim.labels) for one in rules.service_selectors)
 
 
 @dataclass(frozen=True, slots=True)
@@ -282,14 +288,6 @@ def capacity(pool: Pool, version: int = 0) -> int:
         if version in (0, cidr.version):
             total += cidr.num_addresses - (_buggy_in(cidr) if pool.avoid_buggy_ips else 0)
     return min(total, HUGE)
-
-
-def family_of_addresses(addresses: Sequence[Address]) -> Family | None:
-    """Like `addresses.family_of`, None where that raises."""
-    try:
-        return family_of(addresses)
-    except ValueError:
-        return None
 
 
 def _buggy_in(cidr: Network) -> int:
