@@ -12,7 +12,7 @@ from itertools import groupby
 
 from todoku.linux.conntrack import Flow
 from todoku.reach.outcome import Outcome
-from todoku.reach.trace.facts import Evidence, Facts, Hop, Place, Rule, Step, Trace
+from todoku.reach.trace.facts import Evidence, Facts, Header, Hop, Place, Rule, Step, Trace
 
 _TELLING = ("dnat", "masquerade", "snat", "reject", "drop", "mark set", "vmap", "redirect")
 _DISPOSITIONS = {
@@ -49,6 +49,11 @@ class _Run:
 
     place: Place
     steps: tuple[Step, ...]
+
+    @property
+    def header(self) -> Header | None:
+        """The packet as it came in."""
+        return next((step.header for step in self.steps if step.header), None)
 
     @property
     def entered_by(self) -> str:
@@ -99,18 +104,13 @@ def _departure(facts: Facts, runs: Sequence[tuple[str, tuple[Step, ...]]]) -> It
 
 def _crossing(facts: Facts, runs: Sequence[tuple[str, tuple[Step, ...]]]) -> Iterator[Hop]:
     """What each place's rules did: matches that tell something, then the translation that came of them."""
-    previous: _Run | None = None
-    for name, steps in runs:
-        place = facts.places.get(name)
-        if place is None:
-            continue
-        run = _Run(place, steps)
+    here = [_Run(facts.places[name], steps) for name, steps in runs if name in facts.places]
+    for previous, run, following in zip([None, *here], here, [*here[1:], None], strict=False):
         if previous is not None and previous.place.kind == run.place.kind == "node":
             yield _between(previous, run)
-        if place.kind != "pod":
+        if run.place.kind != "pod":
             yield from _rules(facts, run)
-            yield from _translation(facts, run)
-        previous = run
+            yield from _translation(facts, run, following)
 
 
 def _between(previous: _Run, run: _Run) -> Hop:
@@ -140,9 +140,24 @@ def _tells(step: Step, rule: Rule | None) -> bool:
     return rule is not None and any(word in rule.text for word in _TELLING)
 
 
-def _translation(facts: Facts, run: _Run) -> Iterator[Hop]:
+def _rewritten(facts: Facts, run: _Run, following: _Run | None) -> Iterator[Hop]:
+    """A connection that was reset at once has left conntrack; the next place's headers still show the change."""
+    here, there = run.header, following.header if following else None
+    if here is None or there is None:
+        return
+    before = f"{here.destination}:{here.destination_port}"
+    after = f"{there.destination}:{there.destination_port}"
+    if before != after:
+        yield Hop(run.place.name, "DNAT", f"{before} -> {after}", "nft", before=before, after=after)
+    if here.source != there.source:
+        text = f"{here.source} -> {there.source}: the pod sees {run.place.name}, not the client"
+        yield Hop(run.place.name, "MASQ", text, "nft", before=here.source, after=there.source)
+
+
+def _translation(facts: Facts, run: _Run, following: _Run | None) -> Iterator[Hop]:
     flow = _flow_at(facts, run.place.name)
     if flow is None:
+        yield from _rewritten(facts, run, following)
         return
     original, reply = flow.original, flow.reply
     before = f"{original.destination}:{original.destination_port}"
@@ -165,20 +180,22 @@ def _translation(facts: Facts, run: _Run) -> Iterator[Hop]:
 
 def _arrival(facts: Facts, runs: Sequence[tuple[str, tuple[Step, ...]]]) -> Iterator[Hop]:
     """The last hop forward: a socket took it, something refused it, or it was never seen again."""
-    last = facts.places.get(runs[-1][0]) if runs else None
-    where = last.name if last else facts.sent.destination
+    beyond = [name for name, _ in runs if name != facts.source.name]
+    last = beyond[-1] if beyond else ""
     pod = _pod(facts)
+    where = pod.name if pod else last or facts.sent.destination
     if facts.outcome is Outcome.OK:
         by = f" by {facts.listener}" if facts.listener else ""
-        name = pod.name if pod else facts.sent.destination
-        yield Hop(name, "SOCKET", f"accepted{by}", "socket")
-    elif facts.outcome is Outcome.REFUSED and not _dropped(runs):
-        text = f"refused: nothing listens on port {facts.sent.destination_port}"
-        yield Hop(pod.name if pod else where, "SOCKET", text, "socket" if pod else "inferred")
-    elif facts.outcome is Outcome.TIMEOUT and runs and not _dropped(runs):
-        text = f"last seen on {where}; no answer came back"
-        yield Hop(where, "SILENCE", text, "inferred")
-    elif facts.outcome is Outcome.TIMEOUT and not runs and facts.neighbour_mac:
+        yield Hop(where, "SOCKET", f"accepted{by}", "socket")
+    elif _dropped(runs):
+        return
+    elif facts.outcome is Outcome.REFUSED:
+        yield Hop(
+            where, "SOCKET", "refused: nothing listens on the port", "socket" if pod else "inferred"
+        )
+    elif facts.outcome is Outcome.TIMEOUT and last:
+        yield Hop(last, "SILENCE", "last seen here; no answer came back", "inferred")
+    elif facts.outcome is Outcome.TIMEOUT and facts.neighbour_mac:
         owner = facts.macs.get(facts.neighbour_mac, "the next hop")
         yield Hop(owner, "SILENCE", "took the packet and forwarded nothing", "inferred")
 
@@ -227,13 +244,16 @@ def _flow_at(facts: Facts, place: str) -> Flow | None:
 
 
 def _pod(facts: Facts) -> Place | None:
-    """The pod that the connection was sent to, by conntrack, or by its address."""
+    """The pod that the connection reached: seen there, or by conntrack, or by its address."""
+    seen = {step.place for step in facts.steps if _is_forward(facts, step)}
     backends = {flow.reply.source for flow in _own_flows(facts) if flow.translated}
     wanted = backends or {facts.sent.destination}
-    for place in facts.places.values():
-        if place.kind == "pod" and wanted & set(place.addresses):
-            return place
-    return None
+    pods = [
+        place for place in facts.places.values() if place.kind == "pod" and place != facts.source
+    ]
+    reached = [place for place in pods if place.name in seen]
+    addressed = [place for place in pods if wanted & set(place.addresses)]
+    return next(iter([*reached, *addressed]), None)
 
 
 def _first(place: Place) -> str:

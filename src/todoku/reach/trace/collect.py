@@ -120,7 +120,9 @@ def _rules(
     places: Mapping[str, Place], steps: Iterable[Step]
 ) -> dict[tuple[str, str, str, int], Rule]:
     """The text of every rule that a step names; only those chains are listed, never a whole table."""
-    chains = dict.fromkeys((step.place, step.family, step.table, step.chain) for step in steps)
+    chains = dict.fromkeys(
+        (step.place, step.family, step.table, step.chain) for step in steps if step.kind != "seen"
+    )
     found: dict[tuple[str, str, str, int], Rule] = {}
     for place, family, table, chain in chains:
         with contextlib.suppress(NftError):  # the chain is gone since

@@ -34,7 +34,7 @@ def steps(
     names: Mapping[int, str],
     links: Mapping[str, Mapping[int, Link]],
 ) -> list[Step]:
-    """Events in their order, ours left out; headers are sent once per chain and carried on within a packet.
+    """Events in their order, our own rules as `seen`; headers are sent once per chain and carried on within a packet.
 
     `names` gives the place of an nsid, `links` the interfaces of a place by index.
     """
@@ -48,13 +48,14 @@ def steps(
         parsed = header(event.network, event.transport)
         if parsed is not None:
             carried[run] = parsed
-        if event.table == TABLE:
+        ours = event.table == TABLE
+        if ours and event.kind != "rule":
             continue
         known = links.get(place, {})
         found.append(
             Step(
                 place=place,
-                kind=event.kind,
+                kind="seen" if ours else event.kind,
                 family=event.family,
                 table=event.table,
                 chain=event.chain,

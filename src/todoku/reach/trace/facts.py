@@ -50,10 +50,10 @@ class Header:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One trace event with its place and headers resolved."""
+    """One trace event with its place and headers resolved; `seen` is the trace's own rule: the packet was here."""
 
     place: str
-    kind: Literal["policy", "return", "rule"]
+    kind: Literal["policy", "return", "rule", "seen"]
     family: str
     table: str
     chain: str
