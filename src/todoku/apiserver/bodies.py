@@ -12,7 +12,7 @@ import jiter
 import yaml
 
 from todoku.api import errors
-from todoku.api.meta import Object
+from todoku.api.meta import GroupVersionKind, Object
 from todoku.apiserver.context import Context
 from todoku.apiserver.negotiation import JSON, PROTOBUF, YAML
 from todoku.wire import protobuf
@@ -69,37 +69,30 @@ def _go_word(value: Any) -> str:
     return "string" if isinstance(value, str) else "null" if value is None else "number"
 
 
-def read_object(context: Context) -> Object:
-    """The object of a create or update, of the kind and version that the path says."""
-    if not context.body:
-        obj: Object = {}
-    else:
-        obj = decode(context.content_type, context.body)
-    return settle_kind(context, obj)
+def read_object(context: Context, kind: GroupVersionKind | None = None) -> Object:
+    """The object of a create or update: of `kind`, or of the kind and version that the path says."""
+    obj: Object = decode(context.content_type, context.body) if context.body else {}
+    return settle_kind(obj, kind or context.served.resource.gvk)
 
 
-def settle_kind(context: Context, obj: Object) -> Object:
-    """Missing kind and apiVersion are the path's; others are refused."""
-    resource = context.served.resource
-    kind, version = obj.get("kind") or resource.kind, obj.get("apiVersion") or resource.api_version
-    if kind != resource.kind or version != resource.api_version:
+def settle_kind(obj: Object, wanted: GroupVersionKind) -> Object:
+    """Missing kind, apiVersion and metadata are filled in; other ones than wanted are refused."""
+    word = wanted.kind
+    kind, version = obj.get("kind") or word, obj.get("apiVersion") or wanted.api_version
+    if kind != word or version != wanted.api_version:
         raise errors.BadRequest(
-            f"{kind} in version {_version_of(str(version))!r} cannot be handled as a {resource.kind}:"
-            f" the object provided is unrecognized (must be of type {resource.kind}, in"
-            f" {resource.api_version})"
-            if kind == resource.kind
-            else f"the object provided is unrecognized (must be of type {resource.kind}): "
-            f"{version} {kind}"
+            f'{kind} in version "{_version_of(str(version))}" cannot be handled as a {word}:'
+            f" the object provided is unrecognized (must be of type {word}): {version} {kind}"
         )
-    obj["kind"], obj["apiVersion"] = resource.kind, resource.api_version
+    obj["kind"], obj["apiVersion"] = word, wanted.api_version
     metadata = obj.get("metadata")
     if metadata is None:
         obj["metadata"] = {}
     elif not isinstance(metadata, dict):
         raise errors.BadRequest(
-            f"{resource.kind} in version {resource.version!r} cannot be handled as a"
-            f" {resource.kind}: json: cannot unmarshal {_go_word(metadata)} into Go struct field"
-            f" {resource.kind}.metadata of type v1.ObjectMeta"
+            f'{word} in version "{wanted.version}" cannot be handled as a {word}: json: cannot'
+            f" unmarshal {_go_word(metadata)} into Go struct field {word}.metadata of type"
+            " v1.ObjectMeta"
         )
     return obj
 

@@ -12,8 +12,7 @@ NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease")
 
 async def ensure(engine: Engine) -> None:
     """Create what is missing; what is there stays as it is."""
-    objects = EngineObjects()
-    objects.bind(engine)
+    objects = EngineObjects.of(engine)
     wanted = [*(_namespace(name) for name in NAMESPACES), *engine.components.bootstrap]
     for obj in wanted:
         served = engine.catalog.by_kind(gvk_of(obj))

@@ -10,6 +10,7 @@ from functools import cached_property
 from todoku.api import tables
 from todoku.api.meta import GroupVersionKind, Object
 from todoku.api.resource import Column, Resource, Subresource
+from todoku.apiserver import scales
 from todoku.apiserver.encoding import head_of
 from todoku.apiserver.keys import prefix_of
 
@@ -28,6 +29,7 @@ class Served:
     stored: Resource
     typed: bool = True
     crd: Object | None = None
+    scale_paths: scales.Paths = scales.WORKLOAD
     printer_columns: Sequence[Object] | None = None  # of a custom resource's version
     prefix: bytes = field(init=False)
     head: bytes = field(init=False)

@@ -168,7 +168,7 @@ class Connector(Protocol):
     """
 
     async def connect(
-        self, request: web.Request, *, user: User, info: RequestInfo, parent: Object
+        self, request: web.BaseRequest, *, user: User, info: RequestInfo, parent: Object
     ) -> web.StreamResponse: ...
 
 

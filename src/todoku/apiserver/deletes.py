@@ -44,10 +44,11 @@ def read_options(context: Context) -> Options:
         body.setdefault("propagationPolicy", query["propagationPolicy"])
     if "orphanDependents" in query:
         body.setdefault("orphanDependents", query["orphanDependents"] in ("true", "1"))
-    return _options(body)
+    return options_of(body)
 
 
-def _options(body: Object) -> Options:
+def options_of(body: Object) -> Options:
+    """From a wire DeleteOptions.  Raises Invalid, BadRequest."""
     path = errors.Path("propagationPolicy")
     policy, orphan = body.get("propagationPolicy"), body.get("orphanDependents")
     problems = []

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
 
 from aiohttp import web
 
 from todoku.api import errors
 from todoku.api.meta import Object
-from todoku.apiserver import answers, deletes, negotiation, reads, subresources, watches, writes
+from todoku.apiserver import answers, deletes, patching, reads, subresources, watches, writes
+from todoku.apiserver.answer import Answer, shown
 from todoku.apiserver.context import Context, Engine
 from todoku.apiserver.encoding import Cached, dumps
 from todoku.apiserver.http import HttpSink, open_stream
@@ -17,27 +17,19 @@ from todoku.apiserver.http import HttpSink, open_stream
 _PARENT_ONLY = frozenset({"", "status"})
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """A finished response: JSON bytes to be sent in `form`."""
-
-    data: bytes
-    code: int = 200
-    form: negotiation.Form = negotiation.PLAIN
-    headers: dict[str, str] = field(default_factory=dict)
-
-
 async def answer(
     engine: Engine, context: Context, request: web.BaseRequest
 ) -> Answer | web.StreamResponse:
     """Serve an authorized resource request.  Raises ApiError."""
     info, served = context.info, context.served
-    if info.subresource and info.subresource not in _PARENT_ONLY:
-        return await subresources.answer(engine, context, request)
     _check_verb(context)
+    if info.subresource not in _PARENT_ONLY:
+        return await subresources.answer(engine, context, request)
     handler = engine.components.handlers.get(served.name)
     if handler is not None and info.verb == "create":
         return await subresources.handled(engine, context, handler, None)
+    if served.name == "bindings":
+        return await subresources.bind(engine, context)
     return await _VERBS[info.verb](engine, context, request)
 
 
@@ -49,7 +41,8 @@ def _check_verb(context: Context) -> None:
         if sub is None:
             raise errors.NotFound("the server could not find the requested resource")
         verbs = sub.verbs
-    if info.verb not in verbs or (info.verb == "create" and info.name):
+    misplaced = info.verb == "create" and bool(info.name) != bool(info.subresource)
+    if info.verb not in verbs or misplaced:
         raise errors.MethodNotAllowed(
             "the server does not allow this method on the requested resource"
         )
@@ -92,8 +85,6 @@ async def _update(engine: Engine, context: Context, _: web.BaseRequest) -> Answe
 
 
 async def _patch(engine: Engine, context: Context, _: web.BaseRequest) -> Answer:
-    from todoku.apiserver import patching
-
     written = await patching.patch(engine, context)
     return shown(context, written.cached, code=201 if written.created else 200)
 
@@ -125,12 +116,6 @@ _VERBS: dict[str, _Verb] = {
     "delete": _delete,
     "deletecollection": _delete_collection,
 }
-
-
-def shown(context: Context, cached: Cached, *, code: int = 200) -> Answer:
-    """An object as the answer."""
-    data = answers.one(context.served, cached, context.form)
-    return Answer(data, code=code, form=context.form)
 
 
 def success(context: Context, cached: Cached) -> Object:

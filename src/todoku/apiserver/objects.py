@@ -23,6 +23,12 @@ class EngineObjects:
     def bind(self, engine: Engine) -> None:
         self._engine = engine
 
+    @classmethod
+    def of(cls, engine: Engine) -> EngineObjects:
+        objects = cls()
+        objects.bind(engine)
+        return objects
+
     @property
     def engine(self) -> Engine:
         assert self._engine is not None, "the server is not composed yet"

@@ -147,7 +147,7 @@ async def update_object(engine: Engine, context: Context, obj: Object) -> Writte
         raise errors.BadRequest(
             f"the name of the object ({name}) does not match the name on the URL ({info.name})"
         )
-    make = _replacement(served, obj)
+    make = replacement(context, obj)
     if info.subresource == "status":
         return await modify(engine, context, status_change(served, make))
     change = main_change(served, make)
@@ -161,7 +161,10 @@ async def update_object(engine: Engine, context: Context, obj: Object) -> Writte
     return await modify(engine, context, change)
 
 
-def _replacement(served: Served, obj: Object) -> Make:
+def replacement(context: Context, obj: Object) -> Make:
+    """Want `obj` as it is.  Kinds that may not be overwritten blindly insist on a resourceVersion."""
+    served = context.served
+
     def make(old: Object) -> Object:
         if not obj["metadata"].get("resourceVersion") and (
             not served.resource.strategy.allow_unconditional_update
