@@ -27,7 +27,7 @@ class Effort:
     """How hard to ask: `requests` per cell, `concurrency` connections at once, over the whole run."""
 
     requests: int = 12
-    concurrency: int = 256
+    concurrency: int = 64
     timeout_seconds: float = 2.0
     speak: bool = True
 
