@@ -65,6 +65,11 @@ class Wiring:
             # teach pods a way around the node's rules.
             self._set(f"net/ipv4/conf/{name}/rp_filter", 0)
             self._set(f"net/ipv4/conf/{name}/send_redirects", 0)
+        if os.path.exists("/proc/sys/net/bridge"):
+            # With it, a bridged frame is translated before it is routed, and then sent from port to port,
+            # which isolation forbids.  The setting belongs to this namespace.
+            for name in ("iptables", "ip6tables", "arptables"):
+                self._set(f"net/bridge/bridge-nf-call-{name}", 0)
         if firewall.TABLE not in self._nft.show("tables"):
             self._load(site)
 
