@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 
 from todoku.api.errors import FieldError
 from todoku.api.meta import GroupVersionKind, Object
-from todoku.api.validation import dns1123_subdomain
+from todoku.api.validation import NameRule, dns1123_subdomain
 
 ALL_VERBS = (
     "create",
@@ -126,6 +126,8 @@ class Resource:
     storage: tuple[str, str] | None = None
     from_storage: Callable[[Object], Object] | None = None
     to_storage: Callable[[Object], Object] | None = None
+    # What metadata.name must look like; for `validation.object_meta`.
+    name_rule: NameRule = dns1123_subdomain
 
     @property
     def name(self) -> str:

@@ -12,6 +12,8 @@ import msgspec
 from todoku.api.meta import GroupVersionKind
 from todoku.api.resource import Resource, Subresource
 from todoku.api.resources.generic import generic_rules
+from todoku.api.resources.names import NAME_RULES
+from todoku.api.validation import dns1123_subdomain
 
 # The order of /apis: kube-apiserver's group priorities.
 GROUP_ORDER = (
@@ -116,6 +118,7 @@ def _resource(row: dict[str, Any]) -> Resource:
         storage=rules.storage,
         from_storage=rules.from_storage,
         to_storage=rules.to_storage,
+        name_rule=NAME_RULES.get(name, dns1123_subdomain),
     )
 
 

@@ -1,0 +1,165 @@
+"""ReplicaSet (apps/v1) and ReplicationController (core/v1)."""
+
+from __future__ import annotations
+
+from todoku.api.errors import FieldError, Path, invalid, required
+from todoku.api.meta import Object
+from todoku.api.podspec import TemplateRules, default_template, validate_template
+from todoku.api.resource import Column, Strategy
+from todoku.api.resources import workloads
+from todoku.api.resources.deployment import CONTAINERS, IMAGES, SELECTOR
+from todoku.api.resources.generic import AGE, NAME, clear_status, keep_all_but_status, keep_status
+from todoku.api.resources.rules import Rules
+from todoku.api.resources.templates import containers_cell, images_cell, labels_cell, selector_cell
+from todoku.api.resources.workloads import SPEC
+from todoku.api.selectors import from_map
+from todoku.api.tables import created
+from todoku.api.validation import label_problems, non_negative
+
+_RULES = TemplateRules(workload="ReplicaSet")
+
+
+def default(obj: Object) -> None:
+    spec = obj.setdefault("spec", {})
+    if spec.get("template") is not None:
+        default_template(spec["template"])
+    spec.setdefault("replicas", 1)
+
+
+def prepare_create(obj: Object) -> None:
+    clear_status(obj)
+    obj["status"] = {"replicas": 0}
+
+
+def validate(new: Object, old: Object | None) -> list[FieldError]:
+    spec = new["spec"]
+    problems: list[FieldError] = []
+    for field in ("replicas", "minReadySeconds"):
+        problems += non_negative(spec.get(field), SPEC / field)
+    text = "empty selector is invalid for deployment"
+    problems += workloads.selector_and_template(spec, rules=_RULES, empty_is=text)
+    problems += workloads.template_problems(spec, rules=_RULES)
+    if old is not None:
+        problems += workloads.selector_unchanged(new, old)
+    return problems
+
+
+def validate_status(new: Object, old: Object) -> list[FieldError]:
+    status, path = new.get("status") or {}, Path("status")
+    problems: list[FieldError] = []
+    total = status.get("replicas", 0)
+    for field in (
+        "replicas",
+        "fullyLabeledReplicas",
+        "readyReplicas",
+        "availableReplicas",
+        "observedGeneration",
+    ):
+        problems += non_negative(status.get(field), path / field)
+    for field in ("fullyLabeledReplicas", "readyReplicas", "availableReplicas"):
+        if status.get(field, 0) > total:
+            problems.append(
+                invalid(path / field, status[field], "cannot be greater than status.replicas")
+            )
+    if status.get("availableReplicas", 0) > status.get("readyReplicas", 0):
+        text = "cannot be greater than readyReplicas"
+        problems.append(invalid(path / "availableReplicas", status["availableReplicas"], text))
+    return problems
+
+
+def _selectable(obj: Object) -> dict[str, str]:
+    return {"status.replicas": str((obj.get("status") or {}).get("replicas", 0))}
+
+
+def _row(obj: Object) -> list[object]:
+    return _cells(obj, selector_cell(obj["spec"].get("selector")))
+
+
+def _cells(obj: Object, selector: str) -> list[object]:
+    spec, status = obj["spec"], obj.get("status") or {}
+    pod = (spec.get("template") or {}).get("spec") or {}
+    return [
+        obj["metadata"]["name"],
+        spec.get("replicas", 0),
+        status.get("replicas", 0),
+        status.get("readyReplicas", 0),
+        created(obj),
+        containers_cell(pod),
+        images_cell(pod),
+        selector,
+    ]
+
+
+_COLUMNS = (
+    NAME,
+    Column(name="Desired", type="integer", description="Replicas asked for."),
+    Column(name="Current", type="integer", description="Replicas that exist."),
+    Column(name="Ready", type="integer", description="Replicas that are ready."),
+    AGE,
+    CONTAINERS,
+    IMAGES,
+    SELECTOR,
+)
+
+REPLICA_SET = Rules(
+    strategy=Strategy(
+        default=default,
+        prepare_create=prepare_create,
+        prepare_update=keep_status,
+        prepare_status=keep_all_but_status,
+        validate=validate,
+        validate_status=validate_status,
+        warnings=workloads.warnings,
+        selectable_fields=_selectable,
+        selectable_field_names=("status.replicas",),
+    ),
+    columns=_COLUMNS,
+    row=_row,
+)
+
+
+def _default_controller(obj: Object) -> None:
+    default(obj)
+    spec = obj["spec"]
+    labels = ((spec.get("template") or {}).get("metadata") or {}).get("labels")
+    if labels:
+        if not spec.get("selector"):
+            spec["selector"] = dict(labels)
+        if not obj["metadata"].get("labels"):
+            obj["metadata"]["labels"] = dict(labels)
+
+
+def _validate_controller(new: Object, old: Object | None) -> list[FieldError]:
+    spec = new["spec"]
+    problems: list[FieldError] = []
+    for field in ("minReadySeconds", "replicas"):
+        problems += non_negative(spec.get(field), SPEC / field)
+    selector, template = spec.get("selector"), spec.get("template")
+    if not selector:
+        problems.append(required(SPEC / "selector"))
+    problems += label_problems(selector, SPEC / "selector")
+    if template is None:
+        return [*problems, required(SPEC / "template")]
+    labels = (template.get("metadata") or {}).get("labels")
+    if selector and not from_map(selector).matches(labels):
+        text = "`selector` does not match template `labels`"
+        problems.append(invalid(SPEC / "template" / "metadata" / "labels", labels or {}, text))
+    rules = TemplateRules(workload="ReplicationController")
+    return problems + validate_template(template, SPEC / "template", rules)
+
+
+REPLICATION_CONTROLLER = Rules(
+    strategy=Strategy(
+        default=_default_controller,
+        prepare_create=prepare_create,
+        prepare_update=keep_status,
+        prepare_status=keep_all_but_status,
+        validate=_validate_controller,
+        validate_status=validate_status,
+        warnings=workloads.warnings,
+        selectable_fields=_selectable,
+        selectable_field_names=("status.replicas",),
+    ),
+    columns=_COLUMNS,
+    row=lambda obj: _cells(obj, labels_cell(obj["spec"].get("selector"))),
+)
