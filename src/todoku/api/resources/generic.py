@@ -11,6 +11,7 @@ from todoku.api.meta import Object
 from todoku.api.resource import Column, Strategy
 from todoku.api.resources.rules import Rules
 from todoku.api.schemas import Type
+from todoku.api.validation import dns1123_subdomain, path_segment
 
 _OWN = ("apiVersion", "kind", "metadata")
 
@@ -67,9 +68,14 @@ def generic_strategy(schema: str) -> Strategy:
     def validate(new: Object, old: Object | None) -> list[FieldError]:
         return missing_fields(new, schemas.type_of(schema))
 
+    # Names of RBAC objects hold colons; they need only fit into a path.
+    rule = path_segment if schema.startswith("io.k8s.api.rbac.") else dns1123_subdomain
     if not has_status:
-        return Strategy(validate=validate, has_status=False, has_generation=has_generation)
+        return Strategy(
+            validate=validate, has_status=False, has_generation=has_generation, name_rule=rule
+        )
     return Strategy(
+        name_rule=rule,
         prepare_create=clear_status,
         prepare_update=keep_status,
         prepare_status=keep_all_but_status,

@@ -1,0 +1,216 @@
+"""create, get, update, delete as clients see them, on ConfigMaps: no kind's own rules interfere."""
+
+import asyncio
+import io
+import json
+
+import pytest
+
+CONFIG_MAPS = "/api/v1/namespaces/default/configmaps"
+
+
+def config_map(name="web", **fields):
+    return {"metadata": {"name": name, **fields.pop("metadata", {})}, **fields}
+
+
+async def create(api, **fields):
+    status, obj = await api.request("POST", CONFIG_MAPS, config_map(**fields))
+    assert status == 201, obj
+    return obj
+
+
+async def test_a_created_object_carries_what_the_server_gives(api):
+    obj = await create(api, data={"a": "1"})
+    metadata = obj["metadata"]
+    assert (obj["kind"], obj["apiVersion"]) == ("ConfigMap", "v1")
+    assert metadata["namespace"] == "default"
+    assert len(metadata["uid"]) == 36
+    assert metadata["creationTimestamp"].endswith("Z")
+    assert int(metadata["resourceVersion"]) > 0
+
+
+async def test_a_get_gives_what_the_create_answered(api):
+    created = await create(api, data={"a": "1"})
+    assert await api.request("GET", f"{CONFIG_MAPS}/web") == (200, created)
+
+
+async def test_generate_name_appends_five_characters(api):
+    status, obj = await api.request("POST", CONFIG_MAPS, {"metadata": {"generateName": "web-"}})
+    assert status == 201
+    name = obj["metadata"]["name"]
+    assert name.startswith("web-")
+    assert len(name) == 9
+
+
+async def test_what_only_the_server_may_set_is_ignored_on_create(api):
+    metadata = {"uid": "mine", "creationTimestamp": "2001-01-01T00:00:00Z", "generation": 7}
+    obj = await create(api, metadata={"deletionTimestamp": "2001-01-01T00:00:00Z", **metadata})
+    assert "deletionTimestamp" not in obj["metadata"]
+    assert obj["metadata"]["uid"] != "mine"
+    assert not obj["metadata"]["creationTimestamp"].startswith("2001")
+
+
+CREATE_REFUSALS = {
+    "a second one of the name": (
+        config_map(),
+        409,
+        "AlreadyExists",
+        'configmaps "web" already exists',
+    ),
+    "a resourceVersion": (
+        config_map("b", metadata={"resourceVersion": "1"}),
+        400,
+        "BadRequest",
+        "resourceVersion should not be set on objects to be created",
+    ),
+    "another namespace": (
+        config_map("b", metadata={"namespace": "kube-system"}),
+        400,
+        "BadRequest",
+        "the namespace of the provided object does not match the namespace sent on the request",
+    ),
+    "no name": (
+        {"metadata": {}},
+        422,
+        "Invalid",
+        "metadata.name: Required value: name or generateName is required",
+    ),
+    "a bad name": (
+        config_map("Bad_Name"),
+        422,
+        "Invalid",
+        'metadata.name: Invalid value: "Bad_Name"',
+    ),
+    "another kind": (
+        {"kind": "Secret", "apiVersion": "v1", "metadata": {"name": "b"}},
+        400,
+        "BadRequest",
+        "the object provided is unrecognized",
+    ),
+    "broken JSON": (b'{"metadata":', 400, "BadRequest", "json parse error"),
+    "a list for an object": (b"[]", 400, "BadRequest", "cannot unmarshal array"),
+    "metadata that is no object": (
+        b'{"metadata":"x"}',
+        400,
+        "BadRequest",
+        "cannot unmarshal string",
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    ("body", "code", "reason", "text"), CREATE_REFUSALS.values(), ids=CREATE_REFUSALS
+)
+async def test_a_create_is_refused_for(api, body, code, reason, text):
+    await create(api)
+    status, refusal = await api.request("POST", CONFIG_MAPS, body)
+    assert (status, refusal["reason"]) == (code, reason)
+    assert (refusal["kind"], refusal["status"], refusal["code"]) == ("Status", "Failure", code)
+    assert text in refusal["message"]
+
+
+async def test_an_unknown_media_type_is_a_415(api):
+    response, data = await api.raw("POST", CONFIG_MAPS, b"x", content_type="text/plain")
+    assert response.status == 415
+    assert json.loads(data)["reason"] == "UnsupportedMediaType"
+
+
+async def test_a_body_beyond_three_mebibytes_is_a_413(api):
+    body = io.BytesIO(b"x" * (3 * 1024 * 1024 + 1))
+    async with api.session.post(api.url + CONFIG_MAPS, data=body) as response:
+        assert response.status == 413
+        assert (await response.json())["reason"] == "RequestEntityTooLarge"
+
+
+async def test_yaml_bodies_and_answers(api):
+    body = b"metadata:\n  name: web\ndata:\n  a: '1'\n"
+    response, data = await api.raw(
+        "POST", CONFIG_MAPS, body, content_type="application/yaml", accept="application/yaml"
+    )
+    assert response.status == 201
+    assert response.content_type == "application/yaml"
+    assert b"name: web" in data
+
+
+async def test_an_update_replaces_and_raises_the_resource_version(api):
+    obj = await create(api, data={"a": "1"})
+    obj["data"] = {"b": "2"}
+    status, updated = await api.request("PUT", f"{CONFIG_MAPS}/web", obj)
+    assert status == 200
+    assert updated["data"] == {"b": "2"}
+    assert int(updated["metadata"]["resourceVersion"]) > int(obj["metadata"]["resourceVersion"])
+    assert updated["metadata"]["uid"] == obj["metadata"]["uid"]
+
+
+async def test_an_update_that_changes_nothing_keeps_the_resource_version(api):
+    obj = await create(api, data={"a": "1"})
+    assert await api.request("PUT", f"{CONFIG_MAPS}/web", obj) == (200, obj)
+
+
+async def test_an_update_without_a_resource_version_overwrites(api):
+    await create(api, data={"a": "1"})
+    status, updated = await api.request("PUT", f"{CONFIG_MAPS}/web", config_map(data={"a": "2"}))
+    assert (status, updated["data"]) == (200, {"a": "2"})
+
+
+async def test_an_update_of_an_older_version_conflicts(api):
+    old = await create(api, data={"a": "1"})
+    await api.request("PUT", f"{CONFIG_MAPS}/web", config_map(data={"a": "2"}))
+    status, refusal = await api.request("PUT", f"{CONFIG_MAPS}/web", old | {"data": {"a": "3"}})
+    assert (status, refusal["reason"]) == (409, "Conflict")
+    assert refusal["message"] == (
+        'Operation cannot be fulfilled on configmaps "web": the object has been modified; '
+        "please apply your changes to the latest version and try again"
+    )
+
+
+async def test_an_update_under_another_name_is_refused(api):
+    await create(api)
+    status, refusal = await api.request("PUT", f"{CONFIG_MAPS}/web", config_map("other"))
+    assert status == 400
+    assert "does not match the name on the URL (web)" in refusal["message"]
+
+
+async def test_an_update_of_nothing_is_a_404(api):
+    status, refusal = await api.request("PUT", f"{CONFIG_MAPS}/none", config_map("none"))
+    assert (status, refusal["reason"]) == (404, "NotFound")
+    assert refusal["message"] == 'configmaps "none" not found'
+    assert refusal["details"] == {"name": "none", "kind": "configmaps"}
+
+
+async def test_a_dry_run_answers_like_the_write_and_changes_nothing(api):
+    status, obj = await api.request("POST", f"{CONFIG_MAPS}?dryRun=All", config_map())
+    assert status == 201
+    assert obj["metadata"]["uid"]
+    assert (await api.request("GET", f"{CONFIG_MAPS}/web"))[0] == 404
+
+
+PATHS = {
+    "an unknown resource": "/api/v1/namespaces/default/nothings",
+    "an unknown group": "/apis/none.example.com/v1/things",
+    "a cluster-scoped resource in a namespace": "/api/v1/namespaces/default/nodes",
+    "an unknown subresource": "/api/v1/namespaces/default/configmaps/web/status",
+    "nonsense": "/nonsense",
+}
+
+
+@pytest.mark.parametrize("path", PATHS.values(), ids=PATHS)
+async def test_not_found_is_a_status_for(api, path):
+    status, refusal = await api.request("GET", path)
+    assert (status, refusal["kind"], refusal["reason"]) == (404, "Status", "NotFound")
+
+
+async def test_a_verb_the_resource_does_not_have_is_a_405(api):
+    status, refusal = await api.request("DELETE", "/api/v1/componentstatuses/x")
+    assert (status, refusal["reason"]) == (405, "MethodNotAllowed")
+
+
+async def test_writers_that_race_without_a_resource_version_all_succeed(api):
+    await create(api, data={"n": "0"})
+    answers = await asyncio.gather(
+        *(
+            api.request("PUT", f"{CONFIG_MAPS}/web", config_map(data={"n": str(n)}))
+            for n in range(1, 21)
+        )
+    )
+    assert {status for status, _ in answers} == {200}
