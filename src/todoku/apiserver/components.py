@@ -2,9 +2,85 @@
 
 from __future__ import annotations
 
-from todoku.apiserver.config import Components, Config, Objects
+from pathlib import Path
+
+from todoku.apiserver import authorization, policy, token_reviews, wellknown
+from todoku.apiserver.allocators.addresses import Addresses
+from todoku.apiserver.allocators.ports import Ports
+from todoku.apiserver.allocators.repair import repair
+from todoku.apiserver.allocators.services import ServiceAddresses
+from todoku.apiserver.authentication import (
+    Authenticated,
+    CertificateAuthenticator,
+    FrontProxyAuthenticator,
+)
+from todoku.apiserver.authorization import AlwaysAllow, Chain
+from todoku.apiserver.config import Authenticator, Authorizer, Components, Config, Objects
+from todoku.apiserver.node_authorizer import NodeAuthorizer
+from todoku.apiserver.rbac import RbacAuthorizer, Rule
+from todoku.apiserver.tokens import ServiceAccountTokens, TokenAuthenticator
 
 
 def standard(config: Config, objects: Objects) -> Components:
     """The parts of a real control plane, in the order upstream runs them."""
-    return Components()
+    tokens = _tokens(config, objects)
+    bearers = TokenAuthenticator(tokens, config.tokens)
+    nodes = NodeAuthorizer(objects, [Rule.of(rule) for rule in policy.node_rules()])
+    chain: Authorizer = AlwaysAllow()
+    if config.authorization:
+        chain = Chain([nodes, RbacAuthorizer(objects)])
+    addresses = Addresses(objects, config.service_cidrs)
+    ports = Ports(*config.node_port_range)
+
+    async def start() -> None:
+        nodes.start()
+        await repair(objects, addresses, ports, config.clock)
+        await wellknown.publish(config, objects)
+
+    async def stop() -> None:
+        nodes.stop()
+
+    documents = {}
+    if tokens is not None:
+        documents = {
+            "/.well-known/openid-configuration": tokens.discovery,
+            "/openid/v1/jwks": tokens.jwks,
+        }
+    return Components(
+        authenticators=[Authenticated(one) for one in _authenticators(config, bearers)],
+        authorizer=chain if config.authorization else None,
+        services=ServiceAddresses(addresses, ports),
+        handlers={
+            **authorization.handlers(chain),
+            **token_reviews.handlers(objects, tokens, bearers),
+        },
+        documents=documents,
+        bootstrap=[*policy.bootstrap(), *wellknown.bootstrap(config)],
+        start=start,
+        stop=stop,
+    )
+
+
+def _authenticators(config: Config, bearers: TokenAuthenticator) -> list[Authenticator]:
+    found: list[Authenticator] = []
+    if config.requestheader_ca_file:
+        pem = Path(config.requestheader_ca_file).read_bytes()
+        found.append(FrontProxyAuthenticator(pem, config.requestheader_allowed_names))
+    if config.client_ca_file:
+        found.append(CertificateAuthenticator(Path(config.client_ca_file).read_bytes()))
+    found.append(bearers)
+    return found
+
+
+def _tokens(config: Config, objects: Objects) -> ServiceAccountTokens | None:
+    if not config.service_account_key_file and not config.service_account_public_file:
+        return None
+    private, public = config.service_account_key_file, config.service_account_public_file
+    return ServiceAccountTokens(
+        objects=objects,
+        private_pem=Path(private).read_bytes() if private else b"",
+        public_pems=[Path(public).read_bytes()] if public else [],
+        issuer=config.service_account_issuer,
+        audiences=config.api_audiences,
+        clock=config.clock,
+    )

@@ -8,7 +8,7 @@ Source: the Node authorizer of Kubernetes (docs: Using Node Authorization).
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TypeAlias
 
 from todoku.api.meta import Object
@@ -41,12 +41,17 @@ class NodeAuthorizer:
         self._objects = objects
         self._rules = tuple(rules)
         self._references: dict[str, Counter[Reference]] = {}
-        for pod in objects.list("pods"):
-            self._changed(None, pod)
-        self._unsubscribe = objects.subscribe("pods", self._changed)
+        self._unsubscribe: Callable[[], None] | None = None
 
-    def close(self) -> None:
-        self._unsubscribe()
+    def start(self) -> None:
+        """Read the pods and follow them; the objects must be loaded."""
+        for pod in self._objects.list("pods"):
+            self._changed(None, pod)
+        self._unsubscribe = self._objects.subscribe("pods", self._changed)
+
+    def stop(self) -> None:
+        if self._unsubscribe:
+            self._unsubscribe()
 
     async def authorize(self, user: User, info: RequestInfo) -> Decision:
         node = node_name(user)

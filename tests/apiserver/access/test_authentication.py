@@ -393,6 +393,7 @@ async def test_a_node_reads_what_its_pods_refer_to(line, allowed):
     claim = {"metadata": {"name": "data", "namespace": "a"}, "spec": {"volumeName": "pv1"}}
     objects.add("persistentvolumeclaims", claim)
     authorizer = NodeAuthorizer(objects, [Rule.of(rule) for rule in policy.node_rules()])
+    authorizer.start()
     method, _, path = line.partition(" ")
     ask = read_path(method, path, {})
     guarded = allowed and any(
