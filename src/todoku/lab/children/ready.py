@@ -1,0 +1,131 @@
+"""Applies the lab's own add-on (DNS) and waits until the API, the nodes and DNS are Ready.
+
+Speaks to the supervisor through descriptor 3, in lines: `lap NAME` when a phase is over, `done` at the end, and
+anything else to show to the user.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from todoku.api import errors
+from todoku.api.meta import Key, Object
+from todoku.client import Client, ClientConfig, Informer, Unreachable
+from todoku.lab.children.running import run
+
+_OUTPUT = 3
+_RETRY_SECONDS = 0.02
+_DNS = Key("kube-system", "coredns")
+
+
+def main(config: dict[str, Any]) -> None:
+    run(_wait(config))
+
+
+async def _wait(config: dict[str, Any]) -> None:
+    async with Client(ClientConfig.from_kubeconfig(config["kubeconfig"])) as client:
+        await _api(client)
+        _say("lap API server")
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(_apply_dns(client, config), name="apply-dns")
+            await _nodes(client, config["nodes"])
+            _say("lap nodes")
+        await _dns(client)
+        _say("lap DNS")
+    _say("done")
+
+
+def _say(line: str) -> None:
+    os.write(_OUTPUT, line.encode() + b"\n")
+
+
+async def _api(client: Client) -> None:
+    """Wait until the API server says that it is ready."""
+    while True:
+        try:
+            async with client.raw("GET", "/readyz") as response:
+                await response.read()
+                return
+        except (Unreachable, errors.ApiError):
+            await asyncio.sleep(_RETRY_SECONDS)
+
+
+async def _apply_dns(client: Client, config: dict[str, Any]) -> None:
+    from todoku.dns import manifest
+
+    for obj in manifest(address=config["dns_address"], domain=config["domain"]):
+        await _apply(client, obj)
+
+
+async def _apply(client: Client, obj: Object) -> None:
+    """Create the object; one that is there keeps what others have set."""
+    resource = _resource(obj)
+    try:
+        await client.create(resource, obj)
+    except errors.AlreadyExists:
+        meta = obj["metadata"]
+        await client.patch(resource, meta["name"], meta.get("namespace", ""), obj, kind="merge")
+
+
+def _resource(obj: Object) -> str:
+    plural = obj["kind"].lower() + "s"
+    group = obj["apiVersion"].rpartition("/")[0]
+    return f"{plural}.{group}" if group else plural
+
+
+async def _nodes(client: Client, names: Sequence[str]) -> None:
+    waiting = set(names)
+    _say(f"waiting for {len(waiting)} nodes")
+
+    def check(informer: Informer) -> bool:
+        for name in list(waiting):
+            if _is_ready(informer.get(Key("", name))):
+                waiting.discard(name)
+                _say(f"node {name} is Ready")
+        return not waiting
+
+    await _until(client, "nodes", "", check)
+
+
+async def _dns(client: Client) -> None:
+    _say("waiting for DNS")
+
+    def check(informer: Informer) -> bool:
+        deployment = informer.get(_DNS)
+        if deployment is None:
+            return False
+        status = deployment.get("status", {})
+        return bool(
+            status.get("observedGeneration", 0) >= deployment["metadata"].get("generation", 1)
+            and status.get("availableReplicas", 0) >= deployment["spec"]["replicas"]
+        )
+
+    await _until(client, "deployments.apps", _DNS.namespace, check)
+
+
+async def _until(
+    client: Client, resource: str, namespace: str, check: Callable[[Informer], bool]
+) -> None:
+    """Follow a collection until `check` holds."""
+    informer = Informer(client, resource, namespace=namespace or None)
+    changed = asyncio.Event()
+    informer.subscribe(lambda _: changed.set())
+    following = asyncio.create_task(informer.run(), name=f"follow-{resource}")
+    try:
+        await informer.synced()
+        while not check(informer):
+            changed.clear()
+            await changed.wait()
+    finally:
+        following.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await following
+
+
+def _is_ready(node: Object | None) -> bool:
+    conditions = (node or {}).get("status", {}).get("conditions", [])
+    return any(one["type"] == "Ready" and one["status"] == "True" for one in conditions)
