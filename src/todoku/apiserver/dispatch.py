@@ -67,9 +67,10 @@ async def _list(engine: Engine, context: Context, _: web.BaseRequest) -> Answer:
 
 
 async def _watch(engine: Engine, context: Context, request: web.BaseRequest) -> web.StreamResponse:
+    wanted = watches.read(engine, context)
     response = await open_stream(request, f"{answers.content_type(context.form)};stream=watch")
     sink = HttpSink(request)
-    await watches.serve(engine, context, sink)
+    await watches.serve(engine, context, wanted, sink)
     await response.write_eof()
     return response
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from todoku.aio import log as logs
@@ -44,7 +44,8 @@ class Sink(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """How a watch begins: `initial` objects first (with a bookmark behind them if `mark`), then what came after `revision`."""
+    """How a watch begins: `initial` objects first (with a bookmark behind them if `mark`), then what came after
+    `revision` (0: the newest)."""
 
     revision: int
     initial: bool = False
@@ -52,7 +53,7 @@ class Plan:
     bookmarks: bool = False
 
 
-def plan(context: Context, newest: int) -> Plan:
+def plan(context: Context) -> Plan:
     """Read the watch's parameters.  Raises Invalid, BadRequest.
 
     Semantics: resourceVersion unset or "0" sends what is there as ADDED events first; KEP-3157 for
@@ -80,11 +81,11 @@ def plan(context: Context, newest: int) -> Plan:
     revision = read_revision(version) if version else 0
     if initial is None:
         if revision == 0:
-            return Plan(newest, initial=True, bookmarks=bookmarks)
+            return Plan(0, initial=True, bookmarks=bookmarks)
         return Plan(revision, bookmarks=bookmarks)
     if initial:
-        return Plan(newest, initial=True, mark=bookmarks, bookmarks=bookmarks)
-    return Plan(revision or newest, bookmarks=bookmarks)
+        return Plan(0, initial=True, mark=bookmarks, bookmarks=bookmarks)
+    return Plan(revision, bookmarks=bookmarks)
 
 
 class Watch:
@@ -189,13 +190,30 @@ class Watch:
             self._sink.write(answers.bookmark(self._served, self._form, revision))
 
 
-async def serve(engine: Engine, context: Context, sink: Sink) -> None:
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """A watch whose parameters were read and found good."""
+
+    plan: Plan
+    predicate: Predicate
+    seconds: float
+
+
+def read(engine: Engine, context: Context) -> Wanted:
+    """Read the parameters before anything is answered.  Raises BadRequest, Invalid."""
+    info = context.info
+    predicate = Predicate(context.served, info.label_selector, info.field_selector, info.name)
+    return Wanted(plan(context), predicate, _duration(engine, context))
+
+
+async def serve(engine: Engine, context: Context, wanted: Wanted, sink: Sink) -> None:
     """Run one watch until its time is over, its client leaves (cancellation), or it is dropped."""
     served, info = context.served, context.info
-    predicate = Predicate(served, info.label_selector, info.field_selector, info.name)
+    predicate, beginning = wanted.predicate, wanted.plan
     await engine.cache.wait()
     newest = engine.cache.revision
-    beginning = plan(context, newest)
+    if not beginning.revision:
+        beginning = replace(beginning, revision=newest)
     collection = engine.collection(served)
     if not beginning.initial and beginning.revision < collection.oldest:
         sink.write(answers.failure(_too_old(beginning.revision, collection.oldest).status()))
@@ -215,7 +233,7 @@ async def serve(engine: Engine, context: Context, sink: Sink) -> None:
         objects = [collection.items[key] for key in names if predicate(collection.items[key])]
     collection.followers.add(watch)  # no wait since `newest` was read: nothing is lost or doubled
     try:
-        async with asyncio.timeout(_duration(engine, context)):
+        async with asyncio.timeout(wanted.seconds):
             await watch.begin(beginning, newest, objects)
             del objects
             await _follow(engine, watch, beginning)

@@ -1,0 +1,243 @@
+"""list: order, selectors, paging at one revision, expiry, resourceVersion and its match."""
+
+import base64
+import json
+
+import pytest
+
+from tests.support.apiserver import running_api
+from todoku.apiserver.config import Timings
+
+CONFIG_MAPS = "/api/v1/namespaces/default/configmaps"
+
+
+async def create(api, *names, path=CONFIG_MAPS, **labels):
+    for name in names:
+        body = {"metadata": {"name": name, "labels": labels}}
+        status, obj = await api.request("POST", path, body)
+        assert status == 201, obj
+    return obj
+
+
+def names(listed):
+    return [one["metadata"]["name"] for one in listed["items"]]
+
+
+async def test_a_list_is_in_order_of_names_and_says_its_revision(api):
+    last = await create(api, "b", "c", "a")
+    status, listed = await api.request("GET", CONFIG_MAPS)
+    assert status == 200
+    assert (listed["kind"], listed["apiVersion"]) == ("ConfigMapList", "v1")
+    assert names(listed) == ["a", "b", "c"]
+    assert listed["metadata"]["resourceVersion"] == last["metadata"]["resourceVersion"]
+
+
+async def test_items_of_a_typed_list_carry_no_kind(api):
+    await create(api, "a")
+    _, listed = await api.request("GET", CONFIG_MAPS)
+    assert "kind" not in listed["items"][0]
+    assert listed["items"][0]["metadata"]["resourceVersion"]
+
+
+async def test_an_empty_list_has_no_items(api):
+    _, listed = await api.request("GET", CONFIG_MAPS)
+    assert listed["items"] == []
+
+
+SELECTIONS = {
+    "labelSelector=app%3Dx": ["a", "b"],
+    "labelSelector=app%3D%3Dx,tier%3D1": ["a"],
+    "labelSelector=app!%3Dx": ["c", "d"],
+    "labelSelector=app+in+(x,y)": ["a", "b", "c"],
+    "labelSelector=app": ["a", "b", "c"],
+    "labelSelector=!app": ["d"],
+    "fieldSelector=metadata.name%3Db": ["b"],
+    "fieldSelector=metadata.name!%3Db": ["a", "c", "d"],
+    "fieldSelector=metadata.namespace%3Ddefault": ["a", "b", "c", "d"],
+    "fieldSelector=metadata.namespace%3Dother": [],
+    "labelSelector=app%3Dx&fieldSelector=metadata.name%3Da": ["a"],
+}
+
+
+@pytest.mark.parametrize(("query", "wanted"), SELECTIONS.items(), ids=SELECTIONS)
+async def test_a_selection(api, query, wanted):
+    await create(api, "a", app="x", tier="1")
+    await create(api, "b", app="x", tier="2")
+    await create(api, "c", app="y")
+    await create(api, "d")
+    _, listed = await api.request("GET", f"{CONFIG_MAPS}?{query}")
+    assert names(listed) == wanted
+
+
+async def test_an_index_follows_changes_of_labels(api):
+    await create(api, "a", app="x")
+    assert names((await api.request("GET", f"{CONFIG_MAPS}?labelSelector=app%3Dx"))[1]) == ["a"]
+    body = {"metadata": {"name": "a", "labels": {"app": "y"}}}
+    await api.request("PUT", f"{CONFIG_MAPS}/a", body)
+    assert names((await api.request("GET", f"{CONFIG_MAPS}?labelSelector=app%3Dx"))[1]) == []
+    assert names((await api.request("GET", f"{CONFIG_MAPS}?labelSelector=app%3Dy"))[1]) == ["a"]
+
+
+BAD_SELECTIONS = {
+    "labelSelector=a+b+c": "unable to parse requirement",
+    "fieldSelector=nothing": "invalid selector",
+    "fieldSelector=spec.x%3D1": "field label not supported: spec.x",
+    "limit=x": "invalid syntax",
+    "resourceVersion=x": "invalid syntax",
+    "continue=x": "continue key is not valid",
+    "resourceVersionMatch=Exact": "forbidden unless resourceVersion is provided",
+    "resourceVersion=1&resourceVersionMatch=Sometimes": "Unsupported value",
+}
+
+
+@pytest.mark.parametrize(("query", "text"), BAD_SELECTIONS.items(), ids=BAD_SELECTIONS)
+async def test_a_bad_query_is_a_400(api, query, text):
+    status, refusal = await api.request("GET", f"{CONFIG_MAPS}?{query}")
+    assert status in (400, 422)
+    assert text in refusal["message"]
+
+
+async def pages(api, query, path=CONFIG_MAPS):
+    found, token = [], ""
+    while True:
+        more = f"&continue={token}" if token else ""
+        status, page = await api.request("GET", f"{path}?{query}{more}")
+        assert status == 200, page
+        found.append(page)
+        token = page["metadata"].get("continue", "")
+        if not token:
+            return found
+
+
+async def test_pages_show_one_revision_and_count_what_remains(api):
+    await create(api, *"abcdefg")
+    found = await pages(api, "limit=3")
+    assert [names(page) for page in found] == [["a", "b", "c"], ["d", "e", "f"], ["g"]]
+    assert [page["metadata"].get("remainingItemCount") for page in found] == [4, 1, None]
+    assert len({page["metadata"]["resourceVersion"] for page in found}) == 1
+
+
+async def test_a_page_that_ends_exactly_is_the_last(api):
+    await create(api, *"abcd")
+    assert [names(page) for page in await pages(api, "limit=2")] == [["a", "b"], ["c", "d"]]
+
+
+async def test_later_pages_do_not_see_later_writes(api):
+    await create(api, *"abcdef")
+    _, first = await api.request("GET", f"{CONFIG_MAPS}?limit=2")
+    await create(api, "cc")
+    await api.request("DELETE", f"{CONFIG_MAPS}/d")
+    token = first["metadata"]["continue"]
+    _, second = await api.request("GET", f"{CONFIG_MAPS}?limit=2&continue={token}")
+    assert names(second) == ["c", "d"]
+    token = second["metadata"]["continue"]
+    _, third = await api.request("GET", f"{CONFIG_MAPS}?limit=2&continue={token}")
+    assert names(third) == ["e", "f"]
+    assert third["metadata"]["resourceVersion"] == first["metadata"]["resourceVersion"]
+
+
+async def test_pages_of_a_selection_give_no_count(api):
+    await create(api, *"abcd", app="x")
+    found = await pages(api, "limit=3&labelSelector=app%3Dx")
+    assert [names(page) for page in found] == [["a", "b", "c"], ["d"]]
+    assert "remainingItemCount" not in found[0]["metadata"]
+
+
+async def test_an_expired_page_offers_an_inconsistent_token():
+    async with running_api(timings=Timings(compact_every=0.02, keep_history=0.02)) as api:
+        await create(api, *"abcd")
+        _, first = await api.request("GET", f"{CONFIG_MAPS}?limit=2")
+        token = first["metadata"]["continue"]
+        refusal = await _until_expired(api, token)
+        assert refusal["reason"] == "Expired"
+        assert "The provided continue parameter is too old" in refusal["message"]
+        token = refusal["metadata"]["continue"]
+        status, rest = await api.request("GET", f"{CONFIG_MAPS}?limit=2&continue={token}")
+        assert status == 200
+        assert names(rest) == ["c", "d"]
+        assert rest["metadata"]["resourceVersion"] != first["metadata"]["resourceVersion"]
+
+
+async def _until_expired(api, token):
+    for n in range(200):
+        await create(api, f"zz-{n:03}")
+        status, page = await api.request("GET", f"{CONFIG_MAPS}?limit=2&continue={token}")
+        if status == 410:
+            await api.request(
+                "DELETE",
+                f"{CONFIG_MAPS}?fieldSelector=metadata.name!%3Da,metadata.name!%3Db,metadata.name!%3Dc,metadata.name!%3Dd",
+            )
+            return page
+        assert status == 200
+    raise AssertionError("the page never expired")
+
+
+async def test_an_exact_revision_is_listed_as_it_was(api):
+    old = await create(api, "a", "b")
+    revision = old["metadata"]["resourceVersion"]
+    await create(api, "c")
+    await api.request("DELETE", f"{CONFIG_MAPS}/a")
+    query = f"resourceVersion={revision}&resourceVersionMatch=Exact"
+    _, listed = await api.request("GET", f"{CONFIG_MAPS}?{query}")
+    assert names(listed) == ["a", "b"]
+    assert listed["metadata"]["resourceVersion"] == revision
+
+
+async def test_a_revision_of_the_future_is_too_large(api):
+    status, refusal = await api.request("GET", f"{CONFIG_MAPS}?resourceVersion=999999")
+    assert status == 504
+    assert refusal["message"].startswith("Too large resource version: 999999, current: ")
+
+
+async def test_a_token_cannot_leave_its_namespace(api):
+    await create(api, "secret-of-another", path="/api/v1/namespaces/kube-system/configmaps")
+    body = {"v": "meta.k8s.io/v1", "rv": -1, "start": "/registry/core/configmaps/kube-system/"}
+    token = base64.urlsafe_b64encode(json.dumps(body).encode()).decode().rstrip("=")
+    _, listed = await api.request("GET", f"{CONFIG_MAPS}?continue={token}")
+    assert names(listed) == []
+
+
+async def test_a_list_across_namespaces(api):
+    await create(api, "a")
+    await create(api, "a", path="/api/v1/namespaces/kube-public/configmaps")
+    _, listed = await api.request("GET", "/api/v1/configmaps?fieldSelector=metadata.name%3Da")
+    found = [one["metadata"]["namespace"] for one in listed["items"]]
+    assert found == ["default", "kube-public"]
+
+
+TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json"
+
+
+async def test_a_table_has_columns_and_cells(api):
+    await create(api, "a")
+    _, table = await api.request("GET", CONFIG_MAPS, accept=TABLE)
+    assert (table["kind"], table["apiVersion"]) == ("Table", "meta.k8s.io/v1")
+    assert table["columnDefinitions"][0]["name"] == "Name"
+    assert table["rows"][0]["cells"][0] == "a"
+    assert table["rows"][0]["object"]["kind"] == "PartialObjectMetadata"
+
+
+async def test_metadata_only(api):
+    await create(api, "a")
+    accept = "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io"
+    _, listed = await api.request("GET", CONFIG_MAPS, accept=accept)
+    assert listed["kind"] == "PartialObjectMetadataList"
+    assert set(listed["items"][0]) == {"kind", "apiVersion", "metadata"}
+    accept = "application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io"
+    _, one = await api.request("GET", f"{CONFIG_MAPS}/a", accept=accept)
+    assert one["kind"] == "PartialObjectMetadata"
+
+
+async def test_an_unknown_form_is_a_406(api):
+    response, data = await api.raw("GET", CONFIG_MAPS, accept="text/html")
+    assert response.status == 406
+    assert json.loads(data)["reason"] == "NotAcceptable"
+
+
+async def test_a_large_answer_is_compressed_for_who_asks(api):
+    body = {"metadata": {"name": "big"}, "data": {"a": "x" * 300_000}}
+    await api.request("POST", CONFIG_MAPS, body)
+    headers = {"Accept-Encoding": "gzip"}
+    async with api.session.get(api.url + CONFIG_MAPS, headers=headers) as response:
+        assert response.headers["Content-Encoding"] == "gzip"
+        assert (await response.json())["items"][0]["data"] == body["data"]

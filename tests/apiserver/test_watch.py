@@ -1,0 +1,184 @@
+"""watch: replay, follow, selectors, bookmarks, streaming lists, expiry, one order for all."""
+
+import asyncio
+
+import pytest
+
+from tests.support.apiserver import running_api
+from todoku.apiserver.config import Timings
+
+CONFIG_MAPS = "/api/v1/namespaces/default/configmaps"
+
+
+async def create(api, name, **labels):
+    body = {"metadata": {"name": name, "labels": labels}}
+    status, obj = await api.request("POST", CONFIG_MAPS, body)
+    assert status == 201, obj
+    return obj
+
+
+async def relabel(api, name, **labels):
+    body = {"metadata": {"name": name, "labels": labels}}
+    return (await api.request("PUT", f"{CONFIG_MAPS}/{name}", body))[1]
+
+
+async def delete(api, name):
+    return await api.request("DELETE", f"{CONFIG_MAPS}/{name}")
+
+
+async def events(api, query, count, path=CONFIG_MAPS):
+    seen = []
+    async with asyncio.timeout(5), api.watch(f"{path}?watch=true&{query}") as stream:
+        async for event in stream:
+            seen.append(event)
+            if len(seen) >= count:
+                break
+    return seen
+
+
+def told(seen):
+    return [(one["type"], one["object"]["metadata"].get("name", "")) for one in seen]
+
+
+async def revision(api):
+    return (await api.request("GET", CONFIG_MAPS))[1]["metadata"]["resourceVersion"]
+
+
+async def test_a_watch_from_a_revision_sees_all_that_came_after_in_order(api):
+    start = await revision(api)
+    await create(api, "a")
+    await relabel(api, "a", app="x")
+    await create(api, "b")
+    await delete(api, "a")
+    seen = await events(api, f"resourceVersion={start}", 4)
+    assert told(seen) == [("ADDED", "a"), ("MODIFIED", "a"), ("ADDED", "b"), ("DELETED", "a")]
+    versions = [int(one["object"]["metadata"]["resourceVersion"]) for one in seen]
+    assert versions == sorted(set(versions))
+
+
+async def test_a_watch_without_a_revision_begins_with_what_is_there(api):
+    await create(api, "b")
+    await create(api, "a")
+    assert told(await events(api, "", 2)) == [("ADDED", "a"), ("ADDED", "b")]
+
+
+async def test_a_watch_follows(api):
+    async with asyncio.timeout(5), api.watch(f"{CONFIG_MAPS}?watch=1") as stream:
+        await create(api, "a")
+        assert told([await anext(stream)]) == [("ADDED", "a")]
+        await delete(api, "a")
+        assert told([await anext(stream)]) == [("DELETED", "a")]
+
+
+async def test_a_selector_turns_changes_into_coming_and_going(api):
+    start = await revision(api)
+    await create(api, "a", app="x")
+    await relabel(api, "a", app="y")
+    await relabel(api, "a", app="x", more="1")
+    await relabel(api, "a", app="x", more="2")
+    await delete(api, "a")
+    seen = await events(api, f"resourceVersion={start}&labelSelector=app%3Dx", 5)
+    kinds = [one["type"] for one in seen]
+    assert kinds == ["ADDED", "DELETED", "ADDED", "MODIFIED", "DELETED"]
+    assert seen[1]["object"]["metadata"]["labels"] == {"app": "x"}
+
+
+async def test_one_object_is_watched_by_its_name(api):
+    start = await revision(api)
+    await create(api, "a")
+    await create(api, "b")
+    seen = await events(api, f"resourceVersion={start}&fieldSelector=metadata.name%3Db", 1)
+    assert told(seen) == [("ADDED", "b")]
+
+
+async def test_a_streaming_list_ends_its_first_part_with_a_marked_bookmark(api):
+    await create(api, "a")
+    query = "sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true"
+    seen = await events(api, query, 2)
+    assert told(seen) == [("ADDED", "a"), ("BOOKMARK", "")]
+    metadata = seen[1]["object"]["metadata"]
+    assert metadata["annotations"] == {"k8s.io/initial-events-end": "true"}
+    assert metadata["resourceVersion"] == await revision(api)
+
+
+async def test_a_streaming_list_of_nothing_has_its_bookmark_too(api):
+    query = "sendInitialEvents=true&resourceVersionMatch=NotOlderThan&allowWatchBookmarks=true"
+    assert told(await events(api, query, 1)) == [("BOOKMARK", "")]
+
+
+BAD_WATCHES = {
+    "a match without initial events": "resourceVersionMatch=NotOlderThan&resourceVersion=1",
+    "initial events without a match": "sendInitialEvents=true",
+    "initial events with another match": "sendInitialEvents=true&resourceVersionMatch=Exact",
+}
+
+
+@pytest.mark.parametrize("query", BAD_WATCHES.values(), ids=BAD_WATCHES)
+async def test_a_watch_is_refused_for(api, query):
+    status, refusal = await api.request("GET", f"{CONFIG_MAPS}?watch=1&{query}")
+    assert (status, refusal["reason"]) == (422, "Invalid")
+
+
+async def test_bookmarks_come_while_nothing_happens():
+    async with running_api(timings=Timings(bookmark_every=0.05)) as api:
+        seen = await events(api, "allowWatchBookmarks=true", 2)
+        assert [one["type"] for one in seen] == ["BOOKMARK", "BOOKMARK"]
+        assert seen[0]["object"]["kind"] == "ConfigMap"
+
+
+async def test_a_watch_ends_after_its_timeout(api):
+    async with asyncio.timeout(5), api.watch(f"{CONFIG_MAPS}?watch=1&timeoutSeconds=1") as stream:
+        assert [event async for event in stream] == []
+
+
+async def test_a_watch_from_a_forgotten_revision_is_told_so():
+    async with running_api(timings=Timings(compact_every=0.02, keep_history=0.02)) as api:
+        start = await revision(api)
+        for n in range(200):
+            await create(api, f"a-{n}")
+            seen = await events(api, f"resourceVersion={start}", 1)
+            if seen[0]["type"] == "ERROR":
+                break
+        status = seen[0]["object"]
+        assert (status["kind"], status["code"], status["reason"]) == ("Status", 410, "Expired")
+        assert status["message"].startswith(f"too old resource version: {start}")
+
+
+async def test_all_watchers_see_one_order(api):
+    start = await revision(api)
+    async with asyncio.TaskGroup() as tasks:
+        watchers = [
+            tasks.create_task(events(api, f"resourceVersion={start}", 60)) for _ in range(10)
+        ]
+        await asyncio.gather(*(create(api, f"a-{n}") for n in range(30)))
+        await asyncio.gather(*(delete(api, f"a-{n}") for n in range(30)))
+    orders = [told(watcher.result()) for watcher in watchers]
+    assert all(order == orders[0] for order in orders)
+
+
+async def test_a_watch_of_tables_and_of_metadata(api):
+    await create(api, "a")
+    headers = {"Accept": "application/json;as=Table;v=v1;g=meta.k8s.io"}
+    async with api.session.get(f"{api.url}{CONFIG_MAPS}?watch=1", headers=headers) as response:
+        event = await response.content.readline()
+    assert b'"kind":"Table"' in event
+    headers = {"Accept": "application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io"}
+    async with api.session.get(f"{api.url}{CONFIG_MAPS}?watch=1", headers=headers) as response:
+        event = await response.content.readline()
+    assert b'"kind":"PartialObjectMetadata"' in event
+
+
+async def test_a_watcher_that_left_is_forgotten(api):
+    await events(
+        api, "allowWatchBookmarks=true&sendInitialEvents=true&resourceVersionMatch=NotOlderThan", 1
+    )
+    collection = api.server.engine.cache.collection(b"/registry/core/configmaps/")
+    async with asyncio.timeout(5):
+        while collection.followers:
+            await asyncio.sleep(0.01)
+
+
+async def test_stopping_the_server_ends_watches(api):
+    async with asyncio.timeout(5), api.watch(f"{CONFIG_MAPS}?watch=1") as stream:
+        await api.server.stop()
+        assert [event async for event in stream] == []
