@@ -264,6 +264,10 @@ class InformerFactory:
             informer.add_index(name, index)
         return informer
 
+    def existing(self, resource: str) -> Informer | None:
+        """The informer of whole objects in all namespaces, if somebody asked for it."""
+        return self._informers.get((resource, None, "", "", False))
+
     def discard(self, informer: Informer) -> None:
         """Stop following a collection (its resource is gone)."""
         self._informers = {i: kept for i, kept in self._informers.items() if kept is not informer}

@@ -1,0 +1,211 @@
+"""ReplicaSets: as many pods as asked for (apps/v1 ReplicaSet)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar
+
+from todoku.api import errors, times
+from todoku.api.meta import Key, Object, key_of
+from todoku.api.selectors import LabelSelector, from_map, from_selector
+from todoku.client import WatchEvent
+from todoku.controllers import conditions, pods
+from todoku.controllers.claims import plan_claims, settle_claims
+from todoku.controllers.controller import Controller, deleting, owner_key, owner_uid
+
+BURST = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How many pods to create, and which to delete."""
+
+    create: int = 0
+    delete: tuple[Object, ...] = ()
+
+
+def plan(replicas: int, owned: Sequence[Object], beside: Sequence[Object], now: float) -> Plan:
+    """Decide for the active pods `owned`; `beside` are active pods of related sets, for ranking by node."""
+    surplus = len(owned) - replicas
+    if surplus < 0:
+        return Plan(create=min(-surplus, BURST))
+    if surplus == 0:
+        return Plan()
+    surplus = min(surplus, BURST)
+    crowd = Counter(pod["spec"].get("nodeName", "") for pod in beside)
+    ranked = sorted(
+        owned,
+        key=lambda pod: pods.deletion_rank(
+            pod, beside=crowd[pod["spec"].get("nodeName", "")], now=now
+        ),
+    )
+    return Plan(delete=tuple(ranked[:surplus]))
+
+
+def status(
+    rs: Object, owned: Sequence[Object], failure: Exception | None, plan: Plan, now: float
+) -> Object:
+    """The status as of the pods seen; `failure` is why a creation or deletion was refused."""
+    spec, old = rs["spec"], rs.get("status") or {}
+    wanted = ((spec.get("template") or {}).get("metadata") or {}).get("labels") or {}
+    min_ready = spec.get("minReadySeconds", 0)
+    labelled = from_map(wanted) if wanted else LabelSelector()
+    new: Object = {
+        "replicas": len(owned),
+        "fullyLabeledReplicas": sum(labelled.matches(p["metadata"].get("labels")) for p in owned),
+        "readyReplicas": sum(pods.is_ready(p) for p in owned),
+        "availableReplicas": sum(pods.is_available(p, min_ready, now) for p in owned),
+        "observedGeneration": rs["metadata"].get("generation", 0),
+    }
+    for name in ("fullyLabeledReplicas", "readyReplicas", "availableReplicas"):
+        if not new[name]:
+            del new[name]
+    kept = old.get("conditions")
+    if failure is not None:
+        reason = "FailedCreate" if plan.create else "FailedDelete"
+        condition = {
+            "type": "ReplicaFailure", "status": "True", "reason": reason, "message": str(failure),
+        }  # fmt: skip
+        kept = conditions.with_condition(kept, condition, times.text(now))
+    else:
+        kept = conditions.without(kept, "ReplicaFailure")
+    if kept:
+        new["conditions"] = kept
+    return new
+
+
+class ReplicaSetController(Controller):
+    """Also serves ReplicationControllers, which differ in their kind and selector only."""
+
+    name: ClassVar[str] = "replicaset"
+    reconciles: ClassVar[str] = "replicasets.apps"
+    kind: ClassVar[str] = "ReplicaSet"
+
+    def setup(self) -> None:
+        self.pods = self.watch("pods", self._pod_changed)
+        pods.index(self.pods)
+
+    def _pod_changed(self, event: WatchEvent) -> None:
+        pod = event.object
+        for seen in (pod, event.old):
+            owner = owner_key(seen, self.kind) if seen is not None else None
+            if owner is not None:
+                self.queue.add(owner)
+        if not owner_uid(pod) and event.type != "DELETED":
+            self._enqueue_adopters(pod)
+
+    def _enqueue_adopters(self, pod: Object) -> None:
+        for rs in self.cache.list(pod["metadata"]["namespace"]):
+            if self.selector(rs).matches(pod["metadata"].get("labels")):
+                self.queue.add(key_of(rs))
+
+    def selector(self, rs: Object) -> LabelSelector:
+        return from_selector(rs["spec"].get("selector"))
+
+    async def reconcile(self, key: Key) -> None:
+        rs = self.cache.get(key)
+        if rs is None:
+            return  # the garbage collector takes its pods
+        now = self.clock.now()
+        here = self.pods.by_index("namespace", key.namespace)
+        claims = plan_claims(rs, self.selector(rs), [p for p in here if pods.is_active(p)])
+        owned = await settle_claims(self.client, "pods", self.reconciles, rs, claims)
+        wanted = rs["spec"].get("replicas", 1)
+        decided = Plan() if deleting(rs) else plan(wanted, owned, self._related(rs, owned), now)
+        failure = await self._apply(rs, decided)
+        await self._write_status(rs, status(rs, owned, failure, decided, now))
+        self._look_again(key, rs, owned, now)
+        if failure is not None:
+            raise failure
+
+    async def _apply(self, rs: Object, decided: Plan) -> Exception | None:
+        if decided.create:
+            return await self._create(rs, decided.create)
+        if decided.delete:
+            return await self._delete(rs, decided.delete)
+        return None
+
+    async def _create(self, rs: Object, count: int) -> Exception | None:
+        async def one(number: int) -> Object:
+            pod = pods.from_template(rs["spec"]["template"], rs, prefix=rs["metadata"]["name"])
+            made = await self.client.create("pods", pod)
+            text = f"Created pod: {made['metadata']['name']}"
+            self.recorder.event(rs, "Normal", "SuccessfulCreate", text)
+            return made
+
+        made, failure = await pods.slow_start(count, one)
+        if failure is not None:
+            if isinstance(failure, errors.Forbidden) and "being terminated" in str(failure):
+                return None  # the namespace goes, and this set with it
+            self.recorder.event(rs, "Warning", "FailedCreate", f"Error creating: {failure}")
+        if made:
+            newest = max(int(pod["metadata"]["resourceVersion"]) for pod in made)
+            await self.pods.reached(str(newest))
+        return failure
+
+    async def _delete(self, rs: Object, doomed: Sequence[Object]) -> Exception | None:
+        async def one(pod: Object) -> None:
+            meta = pod["metadata"]
+            try:
+                await self.client.delete("pods", meta["name"], meta["namespace"], uid=meta["uid"])
+            except (errors.NotFound, errors.Conflict):
+                return  # gone already
+            text = f"Deleted pod: {meta['name']}"
+            self.recorder.event(rs, "Normal", "SuccessfulDelete", text)
+
+        results = await asyncio.gather(*(one(pod) for pod in doomed), return_exceptions=True)
+        failure = next((one for one in results if isinstance(one, Exception)), None)
+        if failure is not None:
+            self.recorder.event(rs, "Warning", "FailedDelete", f"Error deleting: {failure}")
+            return failure
+        await self.pods.until(lambda: not any(self._lives(pod) for pod in doomed))
+        return None
+
+    def _lives(self, pod: Object) -> bool:
+        now = self.pods.get(key_of(pod))
+        return (
+            now is not None
+            and now["metadata"]["uid"] == pod["metadata"]["uid"]
+            and not deleting(now)
+        )
+
+    def _related(self, rs: Object, owned: Sequence[Object]) -> Sequence[Object]:
+        """Active pods of all sets with the same controller: of the same Deployment."""
+        controller = owner_uid(rs)
+        if not controller:
+            return owned
+        siblings = {
+            one["metadata"]["uid"]
+            for one in self.cache.list(rs["metadata"]["namespace"])
+            if owner_uid(one) == controller
+        }
+        here = self.pods.by_index("namespace", rs["metadata"]["namespace"])
+        return [pod for pod in here if owner_uid(pod) in siblings and pods.is_active(pod)]
+
+    async def _write_status(self, rs: Object, new: Object) -> None:
+        if (rs.get("status") or {}) == new:
+            return
+        written = await self.client.update(
+            self.reconciles, rs | {"status": new}, subresource="status"
+        )
+        await self.cache.reached(written["metadata"]["resourceVersion"])
+
+    def _look_again(self, key: Key, rs: Object, owned: Sequence[Object], now: float) -> None:
+        """Ready pods become available by time alone."""
+        min_ready = rs["spec"].get("minReadySeconds", 0)
+        waits = [pods.available_in(pod, min_ready, now) for pod in owned] if min_ready else []
+        due = [wait for wait in waits if wait is not None]
+        if due:
+            self.queue.add_after(key, max(min(due), 0.05))
+
+
+class ReplicationControllerController(ReplicaSetController):
+    name: ClassVar[str] = "replicationcontroller"
+    reconciles: ClassVar[str] = "replicationcontrollers"
+    kind: ClassVar[str] = "ReplicationController"
+
+    def selector(self, rs: Object) -> LabelSelector:
+        return from_map(rs["spec"].get("selector"))
