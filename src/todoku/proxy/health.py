@@ -77,41 +77,42 @@ def service_health(service: Key, *, local_endpoints: int, proxy_healthy: bool) -
 
 
 class Ports:
-    """Small HTTP servers, one per port, opened and closed to match what is wanted."""
+    """Small HTTP servers on one host address, opened and closed to match what is wanted."""
 
-    def __init__(self) -> None:
-        self._open: dict[tuple[str, int], asyncio.Server] = {}
-        self._respond: dict[tuple[str, int], Respond] = {}
+    def __init__(self, host: str) -> None:
+        self._host = host
+        self._open: dict[int, asyncio.Server] = {}
+        self._respond: dict[int, Respond] = {}
 
-    async def serve(self, host: str, wanted: Mapping[int, Respond]) -> None:
-        """Listen on exactly these ports of `host`.  A port in use is logged and tried again later."""
-        for address in [a for a in self._open if a[0] == host and a[1] not in wanted]:
-            await self._close(address)
+    async def serve(self, wanted: Mapping[int, Respond]) -> None:
+        """Listen on exactly these ports.  One that is in use is logged, and tried again next time."""
+        for port in [port for port in self._open if port not in wanted]:
+            await self._close(port)
         for port, respond in wanted.items():
-            self._respond[host, port] = respond
-            if (host, port) not in self._open:
-                await self._listen(host, port)
+            self._respond[port] = respond
+            if port not in self._open:
+                await self._listen(port)
 
     async def close(self) -> None:
-        for address in list(self._open):
-            await self._close(address)
+        for port in list(self._open):
+            await self._close(port)
 
-    async def _listen(self, host: str, port: int) -> None:
+    async def _listen(self, port: int) -> None:
         async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            await _talk(reader, writer, self._respond[host, port])
+            await _talk(reader, writer, self._respond[port])
 
         try:
-            self._open[host, port] = await asyncio.start_server(
-                talk, host, port, reuse_address=True
+            self._open[port] = await asyncio.start_server(
+                talk, self._host, port, reuse_address=True
             )
         except OSError as error:
-            log.warning("Cannot listen for health checks", host=host, port=port, error=error)
+            log.warning("Cannot listen for health checks", host=self._host, port=port, error=error)
 
-    async def _close(self, address: tuple[str, int]) -> None:
-        server = self._open.pop(address)
-        self._respond.pop(address, None)
+    async def _close(self, port: int) -> None:
+        server = self._open.pop(port)
         server.close()
         await server.wait_closed()
+        self._respond.pop(port, None)
 
 
 async def _talk(

@@ -73,7 +73,8 @@ class Proxy:
         self._updated = 0.0
         self._changed_at: dict[Key, float] = {}
         self._health_checks: dict[Key, tuple[int, int]] = {}
-        self._ports = health.Ports()
+        self._ports = health.Ports(config.health_host)
+        self._metrics_ports = health.Ports(config.metrics_host)
         self.metrics = Metrics()
 
     async def run(self) -> None:
@@ -90,12 +91,13 @@ class Proxy:
             await asyncio.to_thread(self._kernel.adopt, self._table, self._node)
             self._reconfigure = False
             self._mark_all()
-            await self._serve_health()
+            await self._serve_metrics()
             await self._sync_forever()
         finally:
             for stop in unsubscribe:
                 stop()
             await self._ports.close()
+            await self._metrics_ports.close()
 
     @property
     def healthy(self) -> bool:
@@ -137,7 +139,7 @@ class Proxy:
         self._observe(keys, time.perf_counter() - started)
         if applied:
             log.debug("Rules programmed", services=len(keys), elements=applied)
-        await self._ports.serve(self._config.health_host, self._health_ports())
+        await self._ports.serve(self._health_ports())
 
     async def _apply(self, services: int) -> int:
         if services * 8 > _INLINE_ELEMENTS:
@@ -237,11 +239,9 @@ class Proxy:
             wanted[port] = lambda _path, key=key: self._respond_service(key)  # type: ignore[misc]
         return wanted
 
-    async def _serve_health(self) -> None:
+    async def _serve_metrics(self) -> None:
         if self._config.metrics_port:
-            await self._ports.serve(
-                self._config.metrics_host, {self._config.metrics_port: self._respond_metrics}
-            )
+            await self._metrics_ports.serve({self._config.metrics_port: self._respond_metrics})
 
     def _respond_service(self, key: Key) -> health.Answer:
         _, local = self._health_checks.get(key, (0, 0))
