@@ -1,37 +1,13 @@
-"""The proxy's HTTP answers: /healthz and /livez, health-check node ports, metrics.
+"""What the proxy says about its health: /healthz, /livez and health-check node ports.  Pure."""
 
-Who asks: cloud load balancers, kubelets and people; GET only, one answer per connection.
-"""
-
-import asyncio
-import contextlib
 import json
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
-from todoku.aio import log as logs
+from todoku.aio.http import Answer
 from todoku.api.meta import Key, Object
-
-log = logs.get(__name__)
 
 STUCK_SECONDS = 60.0
 _AUTOSCALER_TAINT = "ToBeDeletedByClusterAutoscaler"
-_REQUEST_SECONDS = 5.0
-_PHRASES = {200: "OK", 404: "Not Found", 405: "Method Not Allowed", 503: "Service Unavailable"}
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """An HTTP answer; the body is JSON unless it is plain text."""
-
-    code: int
-    body: str
-    content_type: str = "application/json"
-    headers: Mapping[str, str] = field(default_factory=dict)
-
-
-Respond = Callable[[str], Answer]
 
 
 def healthz(*, programmed: bool, node: Object | None, updated: float, now: float) -> Answer:
@@ -74,80 +50,6 @@ def service_health(service: Key, *, local_endpoints: int, proxy_healthy: bool) -
             "X-Content-Type-Options": "nosniff",
         },
     )
-
-
-class Ports:
-    """Small HTTP servers on one host address, opened and closed to match what is wanted."""
-
-    def __init__(self, host: str) -> None:
-        self._host = host
-        self._open: dict[int, asyncio.Server] = {}
-        self._respond: dict[int, Respond] = {}
-
-    async def serve(self, wanted: Mapping[int, Respond]) -> None:
-        """Listen on exactly these ports.  One that is in use is logged, and tried again next time."""
-        for port in [port for port in self._open if port not in wanted]:
-            await self._close(port)
-        for port, respond in wanted.items():
-            self._respond[port] = respond
-            if port not in self._open:
-                await self._listen(port)
-
-    async def close(self) -> None:
-        for port in list(self._open):
-            await self._close(port)
-
-    async def _listen(self, port: int) -> None:
-        async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-            await _talk(reader, writer, self._respond[port])
-
-        try:
-            self._open[port] = await asyncio.start_server(
-                talk, self._host, port, reuse_address=True
-            )
-        except OSError as error:
-            log.warning("Cannot listen for health checks", host=self._host, port=port, error=error)
-
-    async def _close(self, port: int) -> None:
-        server = self._open.pop(port)
-        server.close()
-        await server.wait_closed()
-        self._respond.pop(port, None)
-
-
-async def _talk(
-    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, respond: Respond
-) -> None:
-    try:
-        async with asyncio.timeout(_REQUEST_SECONDS):
-            head = await reader.readuntil(b"\r\n\r\n")
-            writer.write(_encode(_answer(head, respond)))
-            await writer.drain()
-    except (TimeoutError, ConnectionError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
-        log.debug("A health check went away")
-    finally:
-        writer.close()
-        with contextlib.suppress(ConnectionError):
-            await writer.wait_closed()
-
-
-def _answer(head: bytes, respond: Respond) -> Answer:
-    method, _, rest = head.decode("latin-1").partition(" ")
-    if method not in ("GET", "HEAD"):
-        return Answer(405, "method not allowed\n", "text/plain")
-    return respond(rest.partition(" ")[0].partition("?")[0])
-
-
-def _encode(answer: Answer) -> bytes:
-    body = answer.body.encode()
-    lines = [
-        f"HTTP/1.1 {answer.code} {_PHRASES.get(answer.code, '')}",
-        f"Content-Type: {answer.content_type}",
-        f"Content-Length: {len(body)}",
-        "Connection: close",
-        *(f"{name}: {value}" for name, value in answer.headers.items()),
-    ]
-    return "\r\n".join(lines).encode() + b"\r\n\r\n" + body
 
 
 def _time(seconds: float) -> str:

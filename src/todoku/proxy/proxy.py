@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from todoku.aio import http
 from todoku.aio import log as logs
 from todoku.api.meta import Key, Object, key_of
 from todoku.client import InformerFactory, WatchEvent
@@ -73,8 +74,8 @@ class Proxy:
         self._updated = 0.0
         self._changed_at: dict[Key, float] = {}
         self._health_checks: dict[Key, tuple[int, int]] = {}
-        self._ports = health.Ports(config.health_host)
-        self._metrics_ports = health.Ports(config.metrics_host)
+        self._ports = http.Ports(config.health_host)
+        self._metrics_ports = http.Ports(config.metrics_host)
         self.metrics = Metrics()
 
     async def run(self) -> None:
@@ -231,8 +232,8 @@ class Proxy:
         changed = datetime.fromisoformat(text.replace("Z", "+00:00")).timestamp()
         self._changed_at[key] = min(changed, self._changed_at.get(key, changed))
 
-    def _health_ports(self) -> dict[int, health.Respond]:
-        wanted: dict[int, health.Respond] = {}
+    def _health_ports(self) -> dict[int, http.Respond]:
+        wanted: dict[int, http.Respond] = {}
         if self._config.health_port:
             wanted[self._config.health_port] = self._respond_health
         for key, (port, _) in self._health_checks.items():
@@ -243,11 +244,11 @@ class Proxy:
         if self._config.metrics_port:
             await self._metrics_ports.serve({self._config.metrics_port: self._respond_metrics})
 
-    def _respond_service(self, key: Key) -> health.Answer:
+    def _respond_service(self, key: Key) -> http.Answer:
         _, local = self._health_checks.get(key, (0, 0))
         return health.service_health(key, local_endpoints=local, proxy_healthy=self.healthy)
 
-    def _respond_health(self, path: str) -> health.Answer:
+    def _respond_health(self, path: str) -> http.Answer:
         now = time.time()
         if path == "/livez":
             answer = health.livez(programmed=self.healthy, updated=self._updated, now=now)
@@ -259,16 +260,16 @@ class Proxy:
             )
             self.metrics.healthz.add(code=str(answer.code))
             return answer
-        return _not_found(path)
+        return http.not_found(path)
 
-    def _respond_metrics(self, path: str) -> health.Answer:
+    def _respond_metrics(self, path: str) -> http.Answer:
         if path == "/metrics":
-            return health.Answer(200, self._metrics_text(), "text/plain; version=0.0.4")
+            return http.Answer(200, self._metrics_text(), "text/plain; version=0.0.4")
         if path == "/proxyMode":
-            return health.Answer(200, "nftables", "text/plain")
+            return http.Answer(200, "nftables", "text/plain")
         if path == "/healthz":
-            return health.Answer(200, "ok", "text/plain")
-        return _not_found(path)
+            return http.Answer(200, "ok", "text/plain")
+        return http.not_found(path)
 
 
 def node_addresses(node: Object | None) -> tuple[str, ...]:
@@ -289,7 +290,3 @@ def _view(present: NodeView, node: Object | None) -> NodeView:
 def _service_index(piece: Object) -> Sequence[str]:
     key = service_of(piece)
     return () if key is None else (str(key),)
-
-
-def _not_found(path: str) -> health.Answer:
-    return health.Answer(404, f"404 page not found: {path}\n", "text/plain")
