@@ -201,15 +201,23 @@ def _probe_nftables() -> None:
     from todoku.linux.nftables import Nft
 
     _new_net()
-    Nft().apply(
-        "table ip probe {"
-        " map m { typeof ip daddr . meta l4proto . th dport . numgen random mod 2"
-        " : ip daddr . th dport; }"
-        " chain c { type nat hook prerouting priority -100;"
-        " dnat to ip daddr . meta l4proto . th dport . numgen random mod 2 map @m }"
-        " chain p { type nat hook postrouting priority 100; ct status dnat masquerade }"
-        " }"
-    )
+    Nft().apply(_NFT_PROBE)
+
+
+# What the proxy's shared chains are made of: a typeof map keyed with numgen, in one dnat rule.
+_NFT_PROBE = """\
+table ip probe {
+  map m { typeof ip daddr . meta l4proto . th dport . numgen random mod 2 : ip daddr . th dport; }
+  chain c {
+    type nat hook prerouting priority -100;
+    dnat to ip daddr . meta l4proto . th dport . numgen random mod 2 map @m
+  }
+  chain p {
+    type nat hook postrouting priority 100;
+    ct status dnat masquerade
+  }
+}
+"""
 
 
 def _probe_pidfd() -> None:

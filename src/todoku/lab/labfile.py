@@ -104,6 +104,11 @@ def parse(text: str, file: str = "lab.yaml", *, name: str = "") -> Topology:
     return topology
 
 
+def valid_name(name: str) -> bool:
+    """Whether this can be a lab's name (it names folders)."""
+    return bool(_LAB_NAME.fullmatch(name))
+
+
 def default(name: str = DEFAULT_NAME) -> Topology:
     """The article's topology."""
     return parse(DEFAULT, "(built in)", name=name)
