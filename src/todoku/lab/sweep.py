@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -34,24 +35,34 @@ def cgroup(lab: str, machine: str = "") -> str:
     return f"/todoku/{lab}/{machine}" if machine else f"/todoku/{lab}"
 
 
-def kill_processes(paths: Paths, *, but: tuple[int, ...] = ()) -> None:
+def kill_processes(paths: Paths) -> None:
     """End every process of the lab at once: no last write, no goodbye.  Raises NotSwept.
 
-    The supervisor goes first, so that it starts nothing again.
+    The supervisor is stopped first, so that it starts nothing again; the fork server, parent of the children,
+    goes last: a PID namespace ends only when its last zombie has been waited for.
     """
     recorded = state.read_run(paths)
     found = dict(recorded.processes) if recorded else {}
-    order = [SUPERVISOR, FORK_SERVER, LAB]
-    targets = [found[name] for name in order if name in found]
-    targets += [process for name, process in found.items() if name not in order]
-    targets += list(_named_processes(paths.name))
-    left = [
-        process.pid
-        for process in dict.fromkeys(targets)
-        if process.pid not in but and not process.kill()
-    ]
+    _stop([found[SUPERVISOR]] if SUPERVISOR in found else [])
+    _stop(_supervisors(paths.name))
+    first = [found[LAB]] if LAB in found else []
+    last = [found[name] for name in (FORK_SERVER, SUPERVISOR) if name in found]
+    others = [one for one in found.values() if one not in (*first, *last)]
+    targets = [*first, *others, *_named_processes(paths.name), *last]
+    left = [one.pid for one in dict.fromkeys(targets) if not one.kill()]
     if left:
         raise NotSwept(f"processes {left} of lab {paths.name} do not end")
+
+
+def _stop(processes: list[ProcessId]) -> None:
+    for process in processes:
+        if process.alive():
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process.pid, signal.SIGSTOP)
+
+
+def _supervisors(lab: str) -> list[ProcessId]:
+    return [one for one in _named_processes(lab) if _is_supervisor(lab, _command_line(one.pid))]
 
 
 def remove_groups(lab: str, machine: str = "") -> None:

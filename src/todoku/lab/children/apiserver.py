@@ -7,7 +7,8 @@ import socket
 from pathlib import Path
 from typing import Any
 
-from todoku.apiserver import ApiServer, Config
+from todoku.apiserver.config import Config
+from todoku.apiserver.server import ApiServer
 from todoku.lab.children.running import run
 
 
