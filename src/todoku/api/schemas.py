@@ -152,7 +152,8 @@ def type_of(name: str) -> Type:
     """The resolved type of a definition.  Raises KeyError."""
     special = _SPECIAL.get(name)
     if special:
-        return Type(special, name=name, open=special == "any")
+        whole = special == "any"  # raw JSON: owned and replaced as a whole
+        return Type(special, name=name, open=whole, map_type="atomic" if whole else "granular")
     return resolve(definitions()[name], name=name)
 
 
@@ -191,7 +192,7 @@ def _plain(schema: Schema, name: str) -> Type:
         return Type("bytes", name=name, format="byte")
     if kind in ("string", "integer", "number", "boolean"):
         return Type(kind, name=name, format=schema.get("format", ""))
-    return Type("any", name=name, open=True)
+    return Type("any", name=name, open=True, map_type="atomic")
 
 
 def _bare(name: str) -> Type:
