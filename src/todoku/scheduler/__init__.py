@@ -1,1 +1,5 @@
-"""The room `scheduler`; see README.md beside this file."""
+"""Pods to nodes; see README.md beside this file."""
+
+from todoku.scheduler.scheduler import Config, run
+
+__all__ = ["Config", "run"]
