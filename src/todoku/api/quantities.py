@@ -17,7 +17,7 @@ _BINARY = {"Ki": 10, "Mi": 20, "Gi": 30, "Ti": 40, "Pi": 50, "Ei": 60}
 _DECIMAL = {"n": -9, "u": -6, "m": -3, "": 0, "k": 3, "M": 6, "G": 9, "T": 12, "P": 15, "E": 18}
 _DECIMAL_BY_EXPONENT = {exponent: suffix for suffix, exponent in _DECIMAL.items()}
 
-_ERROR_FORM = (
+FORM_ERROR = (
     "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'"
 )
 _NANO = Fraction(1, 10**9)
@@ -80,7 +80,7 @@ ZERO = Quantity(Fraction(0))
 @functools.lru_cache(maxsize=4096)
 def _parse_text(text: str) -> Quantity:
     if not text:
-        raise QuantityError(_ERROR_FORM)
+        raise QuantityError(FORM_ERROR)
     match = _FORM.fullmatch(text)
     if not match:
         raise QuantityError(_explain(text))
@@ -95,7 +95,7 @@ def _parse_text(text: str) -> Quantity:
 def parse(text: str | int | float) -> Quantity:
     """Read a quantity; numbers count as their JSON text.  Raises QuantityError."""
     if isinstance(text, bool):
-        raise QuantityError(_ERROR_FORM)
+        raise QuantityError(FORM_ERROR)
     return _parse_text(text if isinstance(text, str) else repr(text))
 
 
@@ -115,7 +115,7 @@ def is_quantity(value: object) -> bool:
 def _explain(text: str) -> str:
     if re.fullmatch(r"[+-]?(\d+\.?\d*|\.\d+)[eEinumkKMGTP]*[+-]?\d*", text):
         return "unable to parse quantity's suffix"
-    return _ERROR_FORM
+    return FORM_ERROR
 
 
 def _scale(suffix: str) -> tuple[str, Fraction]:
