@@ -1,0 +1,89 @@
+"""todoku graph: the ways into a Service as a drawing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from todoku.cli import DONE
+from todoku.cli._lab import lab_option
+from todoku.cli._reaching import Bench, colour, run, services, sources
+from todoku.cli.reach import parse_kinds, title
+
+if TYPE_CHECKING:
+    from todoku.reach.report import Report
+
+
+@click.command(epilog="Example:  todoku graph svc/web -n shop -o svg -f web.svg")
+@lab_option
+@click.argument("names", nargs=-1, metavar="[svc/NAME]...")
+@click.option("--namespace", "-n", default="default", help="The Services' namespace.")
+@click.option("--all-namespaces", "-A", is_flag=True, help="Services of every namespace.")
+@click.option(
+    "--from", "patterns", multiple=True, metavar="SOURCE", help="node/N, outside/H, pod/P; * works."
+)
+@click.option("--at", "at", default="", metavar="KINDS", help="Kinds of addresses; all by default.")
+@click.option(
+    "--output", "-o", default="text", type=click.Choice(["text", "svg", "mermaid", "dot", "html"])
+)
+@click.option(
+    "--file", "-f", type=click.Path(dir_okay=False, path_type=Path), help="Write it there."
+)
+def command(
+    lab: str,
+    names: tuple[str, ...],
+    namespace: str,
+    all_namespaces: bool,
+    patterns: tuple[str, ...],
+    at: str,
+    output: str,
+    file: Path | None,
+) -> int:
+    """Draw the LAN and who gets into a Service by which address, from a fresh measurement."""
+    from todoku.lab.reachability import reach
+    from todoku.reach.matrix import Effort
+    from todoku.reach.targets import addresses
+
+    kinds = parse_kinds(at)
+
+    async def work(bench: Bench) -> tuple[list[str], list[Report]]:
+        from todoku.reach.draw.terminal import lan
+
+        listed = services(bench.world, names, namespace, all_namespaces)
+        asked = sources(bench.world, patterns, listed)
+        reports = [
+            await reach(
+                bench.survey, bench.world, asked, addresses(bench.world, service, kinds),
+                effort=Effort(), title=title(service),
+            )
+            for service in listed
+        ]  # fmt: skip
+        return lan(bench.world, bench.survey.lab.topology.lan), reports
+
+    drawn_lan, reports = run(lab, work)
+    text = _draw(drawn_lan, reports, output, coloured=colour() and file is None)
+    if file is None:
+        click.echo(text, nl=False)
+    else:
+        file.write_text(text, encoding="utf-8")
+        click.echo(f"wrote {file}")
+    return DONE
+
+
+def _draw(drawn_lan: list[str], reports: list[Report], output: str, *, coloured: bool) -> str:
+    from todoku.reach.draw import html, svg, terminal
+    from todoku.reach.draw import text as plain
+    from todoku.reach.draw.picture import picture
+
+    if output == "html":
+        return html.page(reports, title="Who reaches what")
+    if output == "text":
+        lines = list(drawn_lan)
+        for report in reports:
+            lines += ["", report.title, *terminal.ways(report, colour=coloured)]
+            lines += ["", *terminal.meanings(report)]
+        return "\n".join(lines) + "\n"
+    render = {"svg": svg.render, "mermaid": plain.mermaid, "dot": plain.dot}[output]
+    return "".join(render(picture(report)) for report in reports)
