@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from todoku.apiserver import authorization, policy, token_reviews, wellknown
+from todoku.apiserver import admission, authorization, policy, token_reviews, wellknown
 from todoku.apiserver.allocators.addresses import Addresses
 from todoku.apiserver.allocators.ports import Ports
 from todoku.apiserver.allocators.repair import repair
@@ -26,9 +26,13 @@ def standard(config: Config, objects: Objects) -> Components:
     tokens = _tokens(config, objects)
     bearers = TokenAuthenticator(tokens, config.tokens)
     nodes = NodeAuthorizer(objects, [Rule.of(rule) for rule in policy.node_rules()])
+    rbac = RbacAuthorizer(objects)
     chain: Authorizer = AlwaysAllow()
+    plugins = admission.builtin(objects)
     if config.authorization:
-        chain = Chain([nodes, RbacAuthorizer(objects)])
+        chain = Chain([nodes, rbac])
+        plugins.insert(0, admission.RbacEscalation(chain, rbac))
+    plugins.append(admission.ResourceQuota(objects))
     addresses = Addresses(objects, config.service_cidrs)
     ports = Ports(*config.node_port_range)
 
@@ -49,6 +53,7 @@ def standard(config: Config, objects: Objects) -> Components:
     return Components(
         authenticators=[Authenticated(one) for one in _authenticators(config, bearers)],
         authorizer=chain if config.authorization else None,
+        admission=plugins,
         services=ServiceAddresses(addresses, ports),
         handlers={
             **authorization.handlers(chain),

@@ -72,6 +72,8 @@ class Attributes:
     dry_run: bool = False
     warnings: list[str] = field(default_factory=list)
     annotations: dict[str, str] = field(default_factory=dict)
+    # What a plugin keeps between `validate` and `undo`, by its name.
+    kept: dict[str, Any] = field(default_factory=dict)
 
 
 class AdmissionPlugin(Protocol):
