@@ -1,0 +1,5 @@
+"""Entry point of the DNS pod."""
+
+from todoku.dns.main import main
+
+main()
