@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
 
+from todoku.api import patches
 from todoku.api.errors import FieldError
 from todoku.api.meta import GroupVersionKind, Object
 from todoku.apiserver import metadata
@@ -15,29 +17,34 @@ Problems = Callable[[Object, Object | None], list[FieldError]]
 StoreIt = Callable[[Object], Awaitable[Cached]]
 
 
-async def admitted(
-    engine: Engine,
-    context: Context,
-    operation: Operation,
-    new: Object,
-    old: Object | None,
-    problems: Problems,
-    store: StoreIt,
-    *,
-    admission: bool = True,
-) -> Cached:
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What a write wants to store instead of `old` (None: it is new), and how that is checked."""
+
+    operation: Operation
+    new: Object
+    old: Object | None
+    problems: Problems
+    track: bool = True  # keep managedFields
+    admission: bool = True
+
+
+async def admitted(engine: Engine, context: Context, wish: Wish, store: StoreIt) -> Cached:
     """Run mutating admission, allocate, validate, run validating admission, store.
 
     Order: k8s.io/apiserver registry/generic/registry Store.Create and Update.
     """
-    attributes = attributes_of(context, operation, new, old)
-    plugins = engine.components.admission if admission and not context.internal else ()
+    old = wish.old
+    attributes = attributes_of(context, wish.operation, wish.new, old)
+    plugins = engine.components.admission if wish.admission and not context.internal else ()
     await mutate(plugins, attributes)
     assert attributes.object is not None
     final = attributes.object
     allocation = await _allocate(engine, context, final, old)
     try:
-        metadata.refuse(context.served, final, problems(final, old))
+        if wish.track:
+            _track(engine, context, final, old)
+        metadata.refuse(context.served, final, wish.problems(final, old))
         context.warnings.extend(context.served.resource.strategy.warnings(final, old))
         cached = await validated(plugins, attributes, lambda: store(final))
     except BaseException:
@@ -47,6 +54,22 @@ async def admitted(
     if allocation:
         await allocation.commit()
     return cached
+
+
+def _track(engine: Engine, context: Context, new: Object, old: Object | None) -> None:
+    """Bring managedFields up to date (KEP-555)."""
+    entries = patches.track_update(
+        old,
+        new,
+        manager=context.field_manager,
+        schema=context.served.type,
+        now=engine.clock(),
+        subresource=context.info.subresource,
+    )
+    if entries:
+        new["metadata"]["managedFields"] = entries
+    else:
+        new["metadata"].pop("managedFields", None)
 
 
 def attributes_of(

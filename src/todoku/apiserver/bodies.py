@@ -8,50 +8,100 @@ from __future__ import annotations
 
 from typing import Any
 
-import jiter
 import yaml
 
-from todoku.api import errors
+from todoku.api import decoding, errors, schemas
 from todoku.api.meta import GroupVersionKind, Object
+from todoku.api.schemas import Type
 from todoku.apiserver.context import Context
 from todoku.apiserver.negotiation import JSON, PROTOBUF, YAML
 from todoku.wire import protobuf
 
-_Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-MAX_DEPTH = 200
+MAX_YAML_NODES = 1_000_000
+_BaseLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 def media_type(content_type: str) -> str:
     return content_type.partition(";")[0].strip().lower()
 
 
-def decode(content_type: str, body: bytes) -> Object:
-    """One wire object.  Raises BadRequest, UnsupportedMediaType."""
+def decode(content_type: str, body: bytes) -> tuple[Object, list[str]]:
+    """One wire object and its duplicate fields.  Raises BadRequest, UnsupportedMediaType."""
     media = media_type(content_type) or JSON
     if media == PROTOBUF:
-        return protobuf.decode(body)
+        return protobuf.decode(body), []
     if media == JSON:
-        return _object(parse_json(body))
+        value, duplicates = parse_json(body)
+        return _object(value), duplicates
     if media == YAML:
-        return _object(parse_yaml(body))
+        value, duplicates = parse_yaml(body)
+        return _object(value), duplicates
     raise errors.UnsupportedMediaType(
         "the body of the request was in an unknown format - accepted media types include:"
         f" {JSON}, {YAML}, {PROTOBUF}"
     )
 
 
-def parse_json(body: bytes) -> Any:
+def parse_json(body: bytes) -> tuple[Any, list[str]]:
+    """The value and its duplicate fields.  Raises BadRequest."""
     try:
-        return jiter.from_json(body)
+        return decoding.parse_json(body)
     except (ValueError, RecursionError) as problem:
         raise errors.BadRequest(f"couldn't get version/kind; json parse error: {problem}") from None
 
 
-def parse_yaml(body: bytes) -> Any:
+def parse_yaml(body: bytes) -> tuple[Any, list[str]]:
+    """The value and its duplicate keys.  Raises BadRequest; aliases may not multiply the document."""
+    loader = _Loader(body)
     try:
-        return yaml.load(body, Loader=_Loader)
+        value = loader.get_single_data()
+        _count(value)
     except (yaml.YAMLError, RecursionError, ValueError) as problem:
-        raise errors.BadRequest(f"error converting YAML to JSON: {problem}") from None
+        raise errors.BadRequest(f"error converting YAML to JSON: yaml: {problem}") from None
+    finally:
+        loader.dispose()
+    return value, loader.duplicates
+
+
+class _Loader(_BaseLoader):  # type: ignore[misc]
+    """Safe YAML 1.1 whose timestamps stay text, as JSON knows none; notes keys that are set twice."""
+
+    def __init__(self, body: bytes) -> None:
+        super().__init__(body)
+        self.duplicates: list[str] = []
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> Any:
+        seen = set()
+        for key_node, _ in node.value:
+            key = key_node.value
+            if isinstance(key, str):
+                if key in seen:
+                    line = key_node.start_mark.line + 1
+                    self.duplicates.append(f'line {line}: key "{key}" already set in map')
+                seen.add(key)
+        return super().construct_mapping(node, deep)
+
+
+_Loader.yaml_implicit_resolvers = {
+    first: [one for one in resolvers if one[0] != "tag:yaml.org,2002:timestamp"]
+    for first, resolvers in _BaseLoader.yaml_implicit_resolvers.items()
+}
+
+
+def _count(value: Any) -> None:
+    """Refuse what aliases have blown up, and keys that JSON cannot carry."""
+    waiting, count = [value], 0
+    while waiting:
+        one = waiting.pop()
+        count += 1
+        if count > MAX_YAML_NODES:
+            raise ValueError("document contains excessive aliasing")
+        if isinstance(one, dict):
+            if not all(isinstance(key, str) for key in one):
+                raise ValueError("keys of maps must be strings")
+            waiting.extend(one.values())
+        elif isinstance(one, list):
+            waiting.extend(one)
 
 
 def _object(value: Any) -> Object:
@@ -71,11 +121,28 @@ def _go_word(value: Any) -> str:
 
 def read_object(context: Context, kind: GroupVersionKind | None = None) -> Object:
     """The object of a create or update: of `kind`, or of the kind and version that the path says."""
-    obj: Object = decode(context.content_type, context.body) if context.body else {}
-    return settle_kind(obj, kind or context.served.resource.gvk)
+    obj, duplicates = decode(context.content_type, context.body) if context.body else ({}, [])
+    if kind is None or kind == context.served.resource.gvk:
+        wanted, type_ = context.served.resource.gvk, context.served.type
+    else:
+        wanted, type_ = kind, schemas.type_of(schemas.names_by_kind()[kind])
+    settle_kind(obj, wanted)
+    return checked(context, obj, type_, wanted, duplicates)
 
 
-def settle_kind(obj: Object, wanted: GroupVersionKind) -> Object:
+def read_configuration(context: Context) -> Object:
+    """The object of an apply patch (YAML, of which JSON is a part)."""
+    value, duplicates = parse_yaml(context.body)
+    obj = _object(value)
+    for key in ("apiVersion", "kind"):
+        if not obj.get(key):
+            raise errors.BadRequest(f"invalid object type: {key} must be set in an apply patch")
+    wanted = context.served.resource.gvk
+    settle_kind(obj, wanted)
+    return checked(context, obj, context.served.type, wanted, duplicates, normal=False)
+
+
+def settle_kind(obj: Object, wanted: GroupVersionKind) -> None:
     """Missing kind, apiVersion and metadata are filled in; other ones than wanted are refused."""
     word = wanted.kind
     kind, version = obj.get("kind") or word, obj.get("apiVersion") or wanted.api_version
@@ -94,8 +161,65 @@ def settle_kind(obj: Object, wanted: GroupVersionKind) -> Object:
             f" unmarshal {_go_word(metadata)} into Go struct field {word}.metadata of type"
             " v1.ObjectMeta"
         )
-    return obj
 
 
 def _version_of(api_version: str) -> str:
     return api_version.rpartition("/")[2]
+
+
+def checked(
+    context: Context,
+    obj: Object,
+    type_: Type,
+    kind: GroupVersionKind,
+    duplicates: list[str],
+    *,
+    normal: bool = True,
+) -> Object:
+    """The object as its type keeps it; what it does not keep is refused, warned of or ignored.
+
+    Raises BadRequest for a value of a wrong type, and under Strict for unknown and duplicate fields.
+    """
+    decoding.check_types(obj, type_, kind=kind.kind, version=kind.version)
+    mode = validation_mode(context)
+    if mode != "Ignore":
+        problems = [*duplicates, *decoding.strict_problems(obj, type_)]
+        if problems and mode == "Strict":
+            raise errors.BadRequest(
+                f'{kind.kind} in version "{kind.version}" cannot be handled as a {kind.kind}:'
+                f" strict decoding error: {', '.join(problems)}"
+            )
+        context.warnings.extend(problems)
+    result: Object = decoding.normalize(obj, type_) if normal else obj
+    return result
+
+
+def checked_patch(context: Context, obj: Object, duplicates: list[str]) -> Object:
+    """The result of a patch, checked like an object that was sent; under Strict worded as a bad patch."""
+    served = context.served
+    kind = served.resource.gvk
+    decoding.check_types(obj, served.type, kind=kind.kind, version=kind.version)
+    mode = validation_mode(context)
+    if mode != "Ignore":
+        problems = [*duplicates, *decoding.strict_problems(obj, served.type)]
+        if problems and mode == "Strict":
+            text = f"strict decoding error: {', '.join(problems)}"
+            problem = errors.invalid(
+                errors.Path("patch"), context.body.decode(errors="replace"), text
+            )
+            raise errors.Invalid.of("", "", "", [problem])
+        context.warnings.extend(problems)
+    result: Object = decoding.normalize(obj, served.type)
+    return result
+
+
+def validation_mode(context: Context) -> str:
+    mode = context.query.get("fieldValidation") or "Warn"
+    if mode not in ("Ignore", "Strict", "Warn"):
+        path = errors.Path("fieldValidation")
+        problem = errors.not_supported(path, mode, ("", "Ignore", "Strict", "Warn"))
+        kind = {"create": "CreateOptions", "patch": "PatchOptions"}.get(
+            context.info.verb, "UpdateOptions"
+        )
+        raise errors.Invalid.of(kind, "meta.k8s.io", "", [problem])
+    return mode

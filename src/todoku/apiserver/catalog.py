@@ -7,9 +7,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
-from todoku.api import tables
+from todoku.api import schemas, tables
 from todoku.api.meta import GroupVersionKind, Object
 from todoku.api.resource import Column, Resource, Subresource
+from todoku.api.schemas import Type
 from todoku.apiserver import scales
 from todoku.apiserver.encoding import head_of
 from todoku.apiserver.keys import prefix_of
@@ -30,6 +31,7 @@ class Served:
     typed: bool = True
     crd: Object | None = None
     scale_paths: scales.Paths = scales.WORKLOAD
+    custom_type: Type | None = None
     printer_columns: Sequence[Object] | None = None  # of a custom resource's version
     prefix: bytes = field(init=False)
     head: bytes = field(init=False)
@@ -48,6 +50,11 @@ class Served:
     def same_shape(self) -> bool:
         """Stored bytes need only another head to be this version's."""
         return self.resource.from_storage is None
+
+    @cached_property
+    def type(self) -> Type:
+        """The resolved schema, for patches and managed fields."""
+        return self.custom_type or schemas.type_of(self.resource.schema)
 
     @cached_property
     def columns(self) -> tuple[Sequence[Column], tables.Row]:

@@ -32,7 +32,7 @@ def read_options(context: Context) -> Options:
     """From the body, or without one from the query.  Raises BadRequest, Invalid."""
     body: Object = {}
     if context.body:
-        body = bodies.decode(context.content_type, context.body)
+        body, _ = bodies.decode(context.content_type, context.body)
         if body.get("kind") not in (None, "", "DeleteOptions"):
             raise errors.BadRequest(
                 f"decoded object cannot be converted to DeleteOptions: {body.get('kind')}"

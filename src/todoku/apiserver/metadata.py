@@ -71,13 +71,15 @@ def before_update(served: Served, new: Object, old: Object) -> None:
 
 
 def raise_generation(served: Served, new: Object, old: Object) -> None:
-    """generation counts the changes of what is neither metadata nor status."""
-    if served.resource.strategy.has_generation and _desired(new) != _desired(old):
+    """generation counts the changes of what is neither metadata nor status (unless status is like any field)."""
+    strategy = served.resource.strategy
+    ignored = _OWN if strategy.has_status else _OWN[:-1]
+    if strategy.has_generation and _desired(new, ignored) != _desired(old, ignored):
         new["metadata"]["generation"] = int(old["metadata"].get("generation", 0)) + 1
 
 
-def _desired(obj: Object) -> Object:
-    return {key: value for key, value in obj.items() if key not in _OWN}
+def _desired(obj: Object, ignored: tuple[str, ...]) -> Object:
+    return {key: value for key, value in obj.items() if key not in ignored}
 
 
 def _drop_empty(metadata: Object) -> None:

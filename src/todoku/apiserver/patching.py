@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
-from todoku.api import errors
+from todoku.api import errors, patches, schemas
 from todoku.api.meta import Object
+from todoku.api.schemas import Type
 from todoku.apiserver import bodies, writes
-from todoku.apiserver.context import Context, Engine
-from todoku.apiserver.writes import Make, Written
+from todoku.apiserver.context import Context, Engine, flag
+from todoku.apiserver.writes import Change, Make, Written
 
 JSON_PATCH = "application/json-patch+json"
 MERGE_PATCH = "application/merge-patch+json"
@@ -18,55 +21,120 @@ APPLY_PATCH = "application/apply-patch+yaml"
 
 async def patch(engine: Engine, context: Context) -> Written:
     """Patch the object or its status.  Raises UnsupportedMediaType, BadRequest, Invalid, Conflict, NotFound."""
-    make = maker(context)
-    served = context.served
+    return await writes.modify(engine, context, change(engine, context))
+
+
+def change(engine: Engine, context: Context) -> Change:
+    """The request's patch as a change of the object, or of its status."""
     kind = writes.status_change if context.info.subresource == "status" else writes.main_change
-    return await writes.modify(engine, context, kind(served, make))
+    if bodies.media_type(context.content_type) == APPLY_PATCH:
+        return _apply(engine, context, kind)
+    make, duplicates = _read(context, context.served.type)
+    return replace(kind(context.served, make), patched=duplicates)
 
 
-def maker(context: Context, *, schema: str = "") -> Make:
-    """What the request's patch makes of an object; `schema` if that is not the resource's own kind."""
-    media = bodies.media_type(context.content_type)
-    resource = context.served.resource
-    if media == JSON_PATCH:
-        operations = bodies.parse_json(context.body)
-        from todoku.api import patches
+def maker(context: Context, schema: str) -> Make:
+    """What the request's patch makes of an object of another kind than the resource's (a Scale)."""
+    return _read(context, schemas.type_of(schema))[0]
 
-        return lambda old: patches.json_patch(old, operations)
-    if media == MERGE_PATCH:
-        document = _object(bodies.parse_json(context.body))
-        return lambda old: _merged(old, document)
-    if media == STRATEGIC_PATCH and context.served.typed:
-        document = _object(bodies.parse_json(context.body))
-        kind = schema or resource.schema
-        from todoku.api import patches
 
-        return lambda old: patches.strategic_merge_patch(old, document, kind)
-    accepted = [JSON_PATCH, MERGE_PATCH, APPLY_PATCH]
-    if context.served.typed:
-        accepted.insert(2, STRATEGIC_PATCH)
-    raise errors.UnsupportedMediaType(
-        "the body of the request was in an unknown format - accepted media types include:"
-        f" {', '.join(accepted)}"
-    )
+def _read(context: Context, type_: Type) -> tuple[Make, list[str]]:
+    """The patch in the body, and the body's duplicate fields."""
+    _check_options(context, apply=False)
+    build = _BUILDERS.get(bodies.media_type(context.content_type))
+    if build is None or (build is _strategic and not context.served.typed):
+        raise _unsupported(context)
+    document, duplicates = bodies.parse_json(context.body)
+    return build(document, type_), duplicates
+
+
+def _json(document: Any, _: Type) -> Make:
+    def make(old: Object) -> Object:
+        result = patches.json_patch(old, document)
+        return _object(result)
+
+    return make
+
+
+def _merge(document: Any, _: Type) -> Make:
+    patch = _object(document)
+    return lambda old: _object(patches.merge_patch(old, patch))
+
+
+def _strategic(document: Any, type_: Type) -> Make:
+    patch = _object(document)
+    return lambda old: patches.strategic_merge_patch(old, patch, type_)
+
+
+_BUILDERS: dict[str, Callable[[Any, Type], Make]] = {
+    JSON_PATCH: _json,
+    MERGE_PATCH: _merge,
+    STRATEGIC_PATCH: _strategic,
+}
 
 
 def _object(value: Any) -> Object:
     if not isinstance(value, dict):
         raise errors.BadRequest(
-            "json: cannot unmarshal patch into Go value of type map[string]interface {}"
+            "json: cannot unmarshal the patch or its result into Go value of type"
+            " map[string]interface {}"
         )
     return value
 
 
-def _merged(target: Any, patch: Any) -> Any:
-    """RFC 7386."""
-    if not isinstance(patch, dict):
-        return patch
-    out = dict(target) if isinstance(target, dict) else {}
-    for key, value in patch.items():
-        if value is None:
-            out.pop(key, None)
-        else:
-            out[key] = _merged(out.get(key), value)
-    return out
+def _unsupported(context: Context) -> errors.ApiError:
+    accepted = [JSON_PATCH, MERGE_PATCH, APPLY_PATCH]
+    if context.served.typed:
+        accepted.insert(2, STRATEGIC_PATCH)
+    return errors.UnsupportedMediaType(
+        "the body of the request was in an unknown format - accepted media types include:"
+        f" {', '.join(accepted)}"
+    )
+
+
+def _check_options(context: Context, *, apply: bool) -> None:
+    problems = []
+    if apply and not context.query.get("fieldManager"):
+        text = "is required for apply patch"
+        problems.append(errors.required(errors.Path("fieldManager"), text))
+    if not apply and "force" in context.query:
+        text = "may not be specified for non-apply patch"
+        problems.append(errors.forbidden(errors.Path("force"), text))
+    if problems:
+        raise errors.Invalid.of("PatchOptions", "meta.k8s.io", "", problems)
+
+
+def _apply(engine: Engine, context: Context, kind: Callable[..., Change]) -> Change:
+    """Server-side apply: creates what is missing, unless it is applied to a subresource."""
+    _check_options(context, apply=True)
+    configuration = bodies.read_configuration(context)
+    metadata = configuration["metadata"]
+    info = context.info
+    if metadata.setdefault("name", info.name) != info.name:
+        raise errors.BadRequest(
+            f"name in URL does not match name in patch object: {info.name}, {metadata['name']}"
+        )
+    if info.namespace:
+        metadata.setdefault("namespace", info.namespace)
+
+    def applied(live: Object | None) -> Object:
+        return patches.apply(
+            live,
+            configuration,
+            manager=context.query["fieldManager"],
+            force=flag(context.query, "force") is True,
+            schema=context.served.type,
+            now=engine.clock(),
+            subresource=info.subresource,
+        ).object
+
+    async def create() -> Written:
+        if info.subresource:
+            raise errors.NotFound.of(context.served.name, info.name)
+        if metadata.get("uid") or metadata.get("resourceVersion"):
+            raise errors.Conflict.of(
+                context.served.name, info.name, "uid mismatch: the object does not exist"
+            )
+        return await writes.create_object(engine, context, applied(None), track=False)
+
+    return replace(kind(context.served, applied), on_missing=create, track=False, patched=[])

@@ -17,6 +17,7 @@ from todoku.apiserver.authorization import forbidden
 from todoku.apiserver.context import Context, Engine
 from todoku.apiserver.encoding import dumps
 from todoku.apiserver.http import read_body
+from todoku.apiserver.inflight import WRITES, Limits
 from todoku.apiserver.request import (
     ANONYMOUS,
     UNAUTHENTICATED,
@@ -30,7 +31,6 @@ log = logs.get(__name__)
 
 _ANONYMOUS = User(name=ANONYMOUS, groups=(UNAUTHENTICATED,))
 _HEALTH = frozenset({"/healthz", "/livez", "/readyz"})
-_WRITES = frozenset({"create", "update", "patch", "delete", "deletecollection"})
 
 
 class Pipeline:
@@ -38,6 +38,7 @@ class Pipeline:
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
+        self._limits = Limits(engine.config)
         self.ready = False
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
@@ -67,9 +68,10 @@ class Pipeline:
             decision = await authorizer.authorize(user, info)
             if not decision.allowed:
                 raise forbidden(user, info, decision)
-        if not info.is_resource:
-            return await self._document(request, info)
-        return await self._resource(request, info, user, warnings)
+        async with self._limits.admit(user, info):
+            if not info.is_resource:
+                return await self._document(request, info)
+            return await self._resource(request, info, user, warnings)
 
     async def _authenticate(self, request: web.BaseRequest) -> User:
         certificate = b""
@@ -111,7 +113,7 @@ class Pipeline:
         )
         if context.form.as_ == "Table":
             context.form = _with_include(context.form, request.query.get("includeObject", ""))
-        if info.verb in _WRITES:
+        if info.verb in WRITES:
             context.body = await read_body(request, self._engine.config.request_limit_bytes)
         answer = await dispatch.answer(self._engine, context, request)
         if isinstance(answer, web.StreamResponse):

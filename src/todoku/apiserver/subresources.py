@@ -113,13 +113,12 @@ async def _own_kind(engine: Engine, context: Context, path: str) -> Answer:
     if context.info.verb == "get":
         return shown(context, await reads.get(engine, context))
     if context.info.verb == "patch":
-        make = patching.maker(context)
+        change = patching.change(engine, context)
     else:
         make = writes.replacement(context, bodies.read_object(context))
-    change = replace(
-        writes.main_change(context.served, make), prepare=subresource_rules.PREPARE[path]
-    )
-    written = await writes.modify(engine, context, change)
+        change = writes.main_change(context.served, make)
+    prepare = subresource_rules.PREPARE[path]
+    written = await writes.modify(engine, context, replace(change, prepare=prepare))
     return shown(context, written.cached)
 
 
@@ -131,7 +130,7 @@ async def _scale(engine: Engine, context: Context) -> Answer:
         cached = await reads.get(engine, context)
         return Answer(dumps(scales.read(served.load(cached.object()), paths)))
     if context.info.verb == "patch":
-        patch = patching.maker(context, schema="io.k8s.api.autoscaling.v1.Scale")
+        patch = patching.maker(context, "io.k8s.api.autoscaling.v1.Scale")
 
         def make(old: Object) -> Object:
             return scales.write(old, patch(scales.read(old, paths)), paths)

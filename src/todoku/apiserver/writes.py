@@ -7,12 +7,13 @@ decision that was overtaken is made again.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from todoku.api import errors, validation
 from todoku.api.errors import FieldError
 from todoku.api.meta import Object, copy
 from todoku.apiserver import admitting, bodies, deletes, metadata
+from todoku.apiserver.admitting import Wish
 from todoku.apiserver.catalog import Served
 from todoku.apiserver.commits import Raced, put, remove
 from todoku.apiserver.context import Context, Engine
@@ -38,7 +39,10 @@ async def create(engine: Engine, context: Context) -> Written:
     return await create_object(engine, context, obj)
 
 
-async def create_object(engine: Engine, context: Context, obj: Object) -> Written:
+async def create_object(
+    engine: Engine, context: Context, obj: Object, *, track: bool = True
+) -> Written:
+    """Create `obj`, which is changed.  `track` False: its managedFields are made already (apply)."""
     served = context.served
     strategy = served.resource.strategy
     metadata.settle_namespace(served, obj, context.info.namespace)
@@ -51,14 +55,14 @@ async def create_object(engine: Engine, context: Context, obj: Object) -> Writte
             obj["metadata"]["name"] = ""
             metadata.generate_name(obj["metadata"])
         try:
-            return await _create_once(engine, context, copy(obj) if generated else obj)
+            return await _create_once(engine, context, copy(obj) if generated else obj, track)
         except errors.AlreadyExists:
             if not generated or attempt == GENERATE_ATTEMPTS - 1:
                 raise
     raise AssertionError("unreachable")
 
 
-async def _create_once(engine: Engine, context: Context, obj: Object) -> Written:
+async def _create_once(engine: Engine, context: Context, obj: Object, track: bool) -> Written:
     served = context.served
 
     async def store(final: Object) -> Cached:
@@ -71,9 +75,8 @@ async def _create_once(engine: Engine, context: Context, obj: Object) -> Written
         except Raced:
             raise errors.AlreadyExists.of(served.name, name) from None
 
-    cached = await admitting.admitted(
-        engine, context, "CREATE", obj, None, _problems(served), store
-    )
+    wish = Wish("CREATE", obj, None, _problems(served), track=track)
+    cached = await admitting.admitted(engine, context, wish, store)
     return Written(cached, created=True)
 
 
@@ -121,6 +124,9 @@ class Change:
     on_missing: Callable[[], Awaitable[Written]] | None = None
     defaults: bool = True
     admission: bool = True
+    track: bool = True  # managedFields; apply makes its own
+    # For patches: the duplicate fields of the body; the patched object is then checked as if it had been sent.
+    patched: list[str] | None = None
 
 
 def main_change(served: Served, make: Make) -> Change:
@@ -152,12 +158,7 @@ async def update_object(engine: Engine, context: Context, obj: Object) -> Writte
         return await modify(engine, context, status_change(served, make))
     change = main_change(served, make)
     if served.resource.strategy.allow_create_on_update:
-        change = Change(
-            make=change.make,
-            prepare=change.prepare,
-            problems=change.problems,
-            on_missing=lambda: _create_missing(engine, context, obj),
-        )
+        change = replace(change, on_missing=lambda: _create_missing(engine, context, obj))
     return await modify(engine, context, change)
 
 
@@ -172,8 +173,7 @@ def replacement(context: Context, obj: Object) -> Make:
             path = errors.Path("metadata") / "resourceVersion"
             problem = errors.invalid(path, 0, "must be specified for an update")
             metadata.refuse(served, obj, [problem])
-        fresh: Object = copy(obj)
-        return fresh
+        return obj
 
     return make
 
@@ -204,8 +204,10 @@ async def modify(engine: Engine, context: Context, change: Change) -> Written:
 async def _modify_once(engine: Engine, context: Context, change: Change, current: Cached) -> Cached:
     served = context.served
     old = served.load(current.object())
-    new = change.make(old)
+    new = copy(change.make(old))  # patches share what they leave alone with `old`
     _check_identity(served, new, old)
+    if change.patched is not None:
+        new = bodies.checked_patch(context, new, change.patched)
     conditional = bool(new["metadata"].get("resourceVersion")) and _named_version(new, old, served)
     if change.defaults:
         served.resource.strategy.default(new)
@@ -222,9 +224,10 @@ async def _modify_once(engine: Engine, context: Context, change: Change, current
         return await put(engine, served, final, current, dry_run=context.dry_run)
 
     try:
-        return await admitting.admitted(
-            engine, context, "UPDATE", new, old, change.problems, store, admission=change.admission
+        wish = Wish(
+            "UPDATE", new, old, change.problems, track=change.track, admission=change.admission
         )
+        return await admitting.admitted(engine, context, wish, store)
     except Raced:
         if conditional:
             raise errors.Conflict.of(served.name, context.info.name, metadata.MODIFIED) from None
@@ -232,6 +235,13 @@ async def _modify_once(engine: Engine, context: Context, change: Change, current
 
 
 def _check_identity(served: Served, new: Object, old: Object) -> None:
+    """A change is of this object: kind, name and uid stay.  Raises BadRequest, Invalid, Conflict."""
+    bodies.settle_kind(new, served.resource.gvk)
+    for key in ("name", "namespace"):
+        value, stored = new["metadata"].get(key) or "", old["metadata"].get(key, "")
+        if value not in ("", stored):
+            path = errors.Path("metadata") / key
+            metadata.refuse(served, old, [errors.invalid(path, value, "field is immutable")])
     uid = new["metadata"].get("uid")
     if uid:
         name = old["metadata"]["name"]
