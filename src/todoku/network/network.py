@@ -59,7 +59,7 @@ class PodNetwork:
 
     async def run(self) -> None:
         """Keep bridge, tunnel, routes and announcement until cancelled.  Attached pods stay attached."""
-        monitor = Monitor()
+        monitor = self._wiring.monitor()
         loop = asyncio.get_running_loop()
         unsubscribe = self._nodes.subscribe(self._node_changed)
         loop.add_reader(monitor.fileno(), self._links_changed, monitor)

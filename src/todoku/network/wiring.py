@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from ipaddress import IPv4Network, ip_network
 
 from todoku.linux import sysctl
-from todoku.linux.links import Link, Links
+from todoku.linux.links import Link, Links, Monitor
 from todoku.linux.namespaces import Netns
 from todoku.linux.nftables import IPV4, Elements, Nft
 from todoku.network import firewall
@@ -50,6 +50,10 @@ class Wiring:
     def close(self) -> None:
         self._links.close()
         self._elements.close()
+
+    def monitor(self) -> Monitor:
+        """Tells when interfaces come and go."""
+        return Monitor(self._netns)
 
     def prepare(self, site: Site) -> None:
         """Make bridge, tunnel, settings and rules as they should be; what is right already stays."""
