@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import pkgutil
+import signal
 import sys
 from typing import NoReturn
 
@@ -92,9 +93,14 @@ def todoku() -> None:
 def main(arguments: list[str] | None = None) -> NoReturn:
     """Run the command line and end the process with the exit code that DESIGN promises."""
     given = sys.argv[1:] if arguments is None else arguments
+    signal.signal(signal.SIGTERM, _interrupt)  # undone like Ctrl-C
     code = run([word for word in given if word != "--no-install"])  # the entry script's option
     sys.stdout.flush()
     sys.exit(code)
+
+
+def _interrupt(number: int, frame: object) -> NoReturn:
+    raise KeyboardInterrupt
 
 
 def run(arguments: list[str]) -> int:

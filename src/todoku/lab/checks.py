@@ -28,6 +28,7 @@ TOOLS = {
     "conmon": "conmon",
     "nft": "nftables",
     "nsenter": "util-linux",
+    "setsid": "util-linux",
     "dpkg-deb": "dpkg",
 }
 RUNTIMES = {"crun": "crun", "runc": "runc"}

@@ -60,15 +60,34 @@ def up(
     with state.locked(paths):
         lasting = state.read_state(paths)
         _refuse_change(name, lasting, topology)
-        if not _reachable(paths):
-            lasting = _prepare(paths, lasting, topology, check)
-            _start_supervisor(paths)
         try:
-            answer = control.ask(paths, "up", progress=progress, wait=wait)
+            answer = _ask_up(paths, lasting, topology, check, wait=wait, progress=progress)
         except KeyboardInterrupt:
             _wait_for_undo(paths)
             raise
     return Up(round(time.monotonic() - began, 3), answer["phases"])
+
+
+def _ask_up(
+    paths: Paths,
+    lasting: State | None,
+    topology: Topology | None,
+    check: Callable[[], None],
+    *,
+    wait: bool,
+    progress: Progress,
+) -> Any:
+    """Have the supervisor bring the lab up; one that is just ending is replaced, once."""
+    for last in (False, True):
+        if not (_running(paths) and _reachable(paths)):
+            lasting = _prepare(paths, lasting, topology, check)
+            _start_supervisor(paths)
+        try:
+            return control.ask(paths, "up", progress=progress, wait=wait)
+        except control.NoSupervisor:
+            if last:
+                raise
+    raise AssertionError("unreachable")
 
 
 def stop(name: str, *, progress: Progress = lambda _: None) -> bool:
@@ -190,14 +209,22 @@ def _start_supervisor(paths: Paths) -> None:
         listener.bind(str(paths.supervisor_socket))
         listener.listen(64)
         with open(paths.log("supervisor"), "ab") as log:
-            subprocess.Popen(
-                [sys.executable, "-m", sweep.SUPERVISOR_MODULE, paths.name, str(listener.fileno())],
+            # setsid forks, so that the supervisor is init's child and nobody has to wait for it.
+            argv = [
+                sys.executable,
+                "-m",
+                sweep.SUPERVISOR_MODULE,
+                paths.name,
+                str(listener.fileno()),
+            ]
+            subprocess.run(
+                ["setsid", "--fork", *argv],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
                 pass_fds=[listener.fileno()],
-                start_new_session=True,
                 cwd="/",
+                check=True,
             )
 
 
