@@ -1,0 +1,209 @@
+"""The kubelet's HTTPS server on :10250: health, pods, logs, and the streaming server for exec and friends.
+
+Clients show a certificate of the lab's CA; who may do what was decided by the API server, which is the only
+client (and administrators).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import ssl
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Protocol
+
+import msgspec
+from aiohttp import web
+
+from todoku.aio import log as logs
+from todoku.api import errors, times
+from todoku.api.meta import Object
+from todoku.kubelet.config import KubeletConfig
+from todoku.kubelet.context import Context
+from todoku.kubelet.records import PodRecord
+from todoku.kubelet.runner import pod_cgroup
+from todoku.kubelet.streaming.backend import Backend, LogOptions
+
+log = logs.get(__name__)
+
+_Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+class Pods(Protocol):
+    def records(self) -> Sequence[PodRecord]: ...
+
+
+class KubeletServer:
+    def __init__(
+        self, config: KubeletConfig, backend: Backend, pods: Pods, context: Context
+    ) -> None:
+        self._config = config
+        self._backend = backend
+        self._pods = pods
+        self._context = context
+
+    async def run(self) -> None:
+        """Serve until cancelled; without certificates there is no server."""
+        config = self._config
+        if not config.server_cert:
+            log.warning("No serving certificate: logs and exec are not available")
+            await asyncio.Event().wait()
+        app = web.Application(middlewares=[self._guard], client_max_size=1 << 20)
+        app.router.add_get("/healthz", self._healthz)
+        app.router.add_get("/pods", self._list)
+        app.router.add_get("/stats/summary", self._summary)
+        app.router.add_get("/containerLogs/{namespace}/{pod}/{container}", self._logs)
+        mount_streaming(app, self._backend)
+        runner = web.AppRunner(
+            app, handler_cancellation=True, access_log=None, shutdown_timeout=0.5
+        )
+        await runner.setup()
+        try:
+            await self._listen(runner)
+            await asyncio.Event().wait()
+        finally:
+            await runner.cleanup()
+
+    async def _listen(self, runner: web.AppRunner) -> None:
+        config = self._config
+        while True:
+            site = web.TCPSite(
+                runner, config.bind_address or config.node_ips[0], config.port,
+                ssl_context=self._tls(), reuse_address=True,
+            )  # fmt: skip
+            try:
+                await site.start()
+                return
+            except OSError as error:  # the address may come a moment after us
+                log.info("Cannot listen yet", port=config.port, why=error)
+                await asyncio.sleep(0.2)
+
+    def _tls(self) -> ssl.SSLContext:
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(self._config.server_cert, self._config.server_key)
+        if self._config.client_ca:
+            context.load_verify_locations(self._config.client_ca)
+            context.verify_mode = ssl.CERT_OPTIONAL
+        return context
+
+    @web.middleware
+    async def _guard(self, request: web.Request, handler: _Handler) -> web.StreamResponse:
+        if request.path != "/healthz" and not self._allowed(request):
+            return web.Response(status=401, text="Unauthorized")
+        try:
+            return await handler(request)
+        except errors.ApiError as error:
+            return web.Response(status=error.code, text=error.message)
+
+    def _allowed(self, request: web.Request) -> bool:
+        certificate = request.transport.get_extra_info("peercert") if request.transport else None
+        subject = [pair for part in (certificate or {}).get("subject", ()) for pair in part]
+        groups = {value for name, value in subject if name == "organizationName"}
+        users = {value for name, value in subject if name == "commonName"}
+        return bool(groups & self._config.server_groups or users & self._config.server_users)
+
+    async def _healthz(self, _: web.Request) -> web.Response:
+        return web.Response(text="ok")
+
+    async def _list(self, _: web.Request) -> web.Response:
+        items = [record.pod for record in self._pods.records()]
+        return _json({"kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": items})
+
+    async def _summary(self, _: web.Request) -> web.Response:
+        pods = await asyncio.to_thread(self._measure)
+        return _json({"node": {"nodeName": self._config.node_name}, "pods": pods})
+
+    def _measure(self) -> list[Object]:
+        """Processor time and memory of each pod, as stats/v1alpha1 has them."""
+        stamp = times.text(self._context.clock.now())
+        found = []
+        for record in self._pods.records():
+            group = pod_cgroup(self._config.cgroup_parent, record.pod)
+            if not group:
+                continue
+            containers = [
+                {"name": one.name, **self._usage(f"{group}/{one.id}", stamp)}
+                for one in record.live() if one.name != ".pause"
+            ]  # fmt: skip
+            metadata = record.pod["metadata"]
+            reference = {
+                "name": metadata["name"],
+                "namespace": metadata["namespace"],
+                "uid": record.uid,
+            }
+            found.append(
+                {"podRef": reference, "containers": containers, **self._usage(group, stamp)}
+            )
+        return found
+
+    def _usage(self, group: str, stamp: str) -> Object:
+        usage: Object = {}
+        cpu, memory = (
+            self._context.cgroups.cpu_nanoseconds(group),
+            self._context.cgroups.memory_bytes(group),
+        )
+        if cpu is not None:
+            usage["cpu"] = {"time": stamp, "usageCoreNanoSeconds": cpu}
+        if memory is not None:
+            usage["memory"] = {"time": stamp, "usageBytes": memory, "workingSetBytes": memory}
+        return usage
+
+    async def _logs(self, request: web.Request) -> web.StreamResponse:
+        where = request.match_info
+        pieces = self._backend.logs(
+            where["namespace"], where["pod"], where["container"], log_options(request.query)
+        )
+        response = web.StreamResponse(headers={"Content-Type": "text/plain"})
+        response.enable_chunked_encoding()
+        async with contextlib.aclosing(pieces) as stream:  # type: ignore[type-var]
+            async for piece in stream:
+                if not response.prepared:
+                    await response.prepare(request)
+                await response.write(piece)
+        if not response.prepared:
+            await response.prepare(request)
+        await response.write_eof()
+        return response
+
+
+def log_options(query: Any) -> LogOptions:
+    """PodLogOptions from the query that the API server passes on.  Raises BadRequest."""
+
+    def number(name: str) -> int | None:
+        text = query.get(name)
+        if not text:
+            return None
+        try:
+            return int(text)
+        except ValueError as error:
+            raise errors.BadRequest(f"{name}: {text!r} is not a number") from error
+
+    since: float | None = None
+    seconds = number("sinceSeconds")
+    if seconds is not None:
+        since = time.time() - seconds
+    elif query.get("sinceTime"):
+        since = times.parse(query["sinceTime"])
+    return LogOptions(
+        follow=query.get("follow") in ("true", "1"),
+        previous=query.get("previous") in ("true", "1"),
+        timestamps=query.get("timestamps") in ("true", "1"),
+        since=since,
+        tail_lines=number("tailLines"),
+        limit_bytes=number("limitBytes"),
+        stream=query.get("stream") or "All",
+    )
+
+
+def mount_streaming(app: web.Application, backend: Backend) -> None:
+    """Add exec, attach and port-forward."""
+    from todoku.kubelet import streaming
+
+    add = getattr(streaming, "add_routes", None)
+    if add is not None:
+        add(app, backend)
+
+
+def _json(value: Any) -> web.Response:
+    return web.Response(body=msgspec.json.encode(value), content_type="application/json")

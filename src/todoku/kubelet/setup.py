@@ -1,0 +1,191 @@
+"""What a pod needs before its containers: facts for references, volumes, and a sandbox with its network."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from pathlib import Path
+
+from todoku.aio import log as logs
+from todoku.api.meta import Key, Object
+from todoku.kubelet import environment, files, payload
+from todoku.kubelet.context import Context
+from todoku.kubelet.environment import Facts
+from todoku.kubelet.network import HostPort, PodRef
+from todoku.kubelet.payload import PAYLOAD_SOURCES
+from todoku.kubelet.records import PodRecord, Sandbox, all_specs
+from todoku.kubelet.resources import pod_limits
+from todoku.kubelet.runner import pod_cgroup
+from todoku.kubelet.volumes import kind_of
+
+log = logs.get(__name__)
+
+
+class SandboxFailed(Exception):
+    """The text of FailedCreatePodSandBox."""
+
+
+class Setup:
+    def __init__(self, context: Context) -> None:
+        self._context = context
+
+    async def facts(self, record: PodRecord) -> Facts:
+        """Everything that variables and volumes of the pod may refer to, watched from now on."""
+        pod, objects = record.pod, self._context.objects
+        namespace = pod["metadata"]["namespace"]
+        maps, secrets = _references(pod)
+        wanted = [("configmaps", name) for name in maps] + [("secrets", name) for name in secrets]
+        await objects.need(
+            record.uid, [(resource, Key(namespace, name)) for resource, name in wanted]
+        )
+        found_maps = {name: objects.get("configmaps", namespace, name) for name in maps}
+        found_secrets = {name: objects.get("secrets", namespace, name) for name in secrets}
+        return Facts(
+            pod=pod,
+            pod_ips=record.sandbox.ips if record.sandbox else (),
+            host_ips=self._context.config.node_ips,
+            node_allocatable=self._context.allocatable,
+            config_maps={name: None if one is None else one.get("data") or {} for name, one in found_maps.items()},
+            config_map_bytes={
+                name: None if one is None else payload.config_map_data(one) for name, one in found_maps.items()
+            },
+            secrets={name: None if one is None else payload.secret_data(one) for name, one in found_secrets.items()},
+            services=self._context.services(),
+        )  # fmt: skip
+
+    async def volumes(self, record: PodRecord, facts: Facts) -> None:
+        """Make what is missing and refresh what changed.  Raises ConfigError, OSError, ApiError."""
+        pod = record.pod
+        volumes: Sequence[Object] = pod["spec"].get("volumes") or ()
+        filled = [volume for volume in volumes if kind_of(volume) in PAYLOAD_SOURCES]
+        tokens = {}
+        for volume in filled:
+            tokens[volume["name"]] = await self._context.tokens.get(
+                pod, payload.wanted_tokens(volume)
+            )
+
+        def act() -> None:
+            for volume in volumes:
+                if volume not in filled:
+                    self._context.volumes.set_up(pod, volume)
+            for volume in filled:
+                contents = payload.payload(volume, facts, tokens[volume["name"]])
+                self._context.volumes.fill(pod, volume, contents)
+
+        await asyncio.to_thread(act)
+
+    async def sandbox(self, record: PodRecord) -> Sandbox:
+        """Make the pod's namespaces and attach its network.  Raises SandboxFailed, and leaves nothing then."""
+        pod, context = record.pod, self._context
+        spec = pod["spec"]
+        host_network = bool(spec.get("hostNetwork"))
+        sysctls = (spec.get("securityContext") or {}).get("sysctls") or ()
+        try:
+            identity, paths = await asyncio.to_thread(
+                context.sandboxes.create,
+                hostname=files.hostname(pod, context.config.node_name),
+                host_network=host_network,
+                host_ipc=bool(spec.get("hostIPC")),
+                sysctls={one["name"]: one["value"] for one in sysctls},
+            )
+        except OSError as error:
+            raise SandboxFailed(str(error)) from error
+        sandbox = Sandbox(
+            id=identity,
+            created_at=context.clock.now(),
+            netns=paths.get("net", ""),
+            ipcns=paths.get("ipc", ""),
+            utsns=paths.get("uts", ""),
+            host_network=host_network,
+            attempt=record.sandbox_attempts,
+        )
+        try:
+            sandbox.ips = await self._addresses(pod, sandbox)
+        except asyncio.CancelledError:
+            await self.release(pod, sandbox)
+            raise
+        except (
+            Exception
+        ) as error:  # the network is another room's: whatever it says goes into the event
+            log.warning("Pod not attached to the network", pod=pod["metadata"]["name"], error=error)
+            await self.release(pod, sandbox)
+            raise SandboxFailed(f"failed to set up pod network: {error}") from error
+        await asyncio.to_thread(self._files, pod, sandbox)
+        return sandbox
+
+    async def release(self, pod: Object, sandbox: Sandbox) -> None:
+        """Let the network and the namespaces go.  Idempotent."""
+        if not sandbox.host_network:
+            await self._context.network.detach(pod_ref(pod), sandbox.netns)
+        await asyncio.to_thread(self._context.sandboxes.remove, sandbox.id)
+
+    def group(self, record: PodRecord) -> None:
+        """Make the pod's control group, with its limits."""
+        group = pod_cgroup(self._context.config.cgroup_parent, record.pod)
+        if not group:
+            return
+        self._context.cgroups.create(group, controllers=("cpu", "memory", "pids"))
+        refused = self._context.cgroups.limit(group, pod_limits(record.pod))
+        if refused:
+            log.warning(
+                "Limits that this machine has no controller for",
+                pod=str(record.uid),
+                files=" ".join(refused),
+            )
+
+    async def _addresses(self, pod: Object, sandbox: Sandbox) -> tuple[str, ...]:
+        if sandbox.host_network:
+            return self._context.config.node_ips
+        attached = await self._context.network.attach(pod_ref(pod), sandbox.netns)
+        return attached.ips
+
+    def _files(self, pod: Object, sandbox: Sandbox) -> None:
+        config = self._context.config
+        folder = self._context.volumes.pod_folder(pod["metadata"]["uid"])
+        folder.mkdir(parents=True, exist_ok=True)
+        resolv = files.resolv_conf(
+            pod, node_text=_read(config.host_resolv_conf), cluster_dns=config.cluster_dns,
+            cluster_domain=config.cluster_domain,
+        )  # fmt: skip
+        hosts = files.hosts(
+            pod,
+            sandbox.ips,
+            cluster_domain=config.cluster_domain,
+            node_hosts=_read(config.host_hosts),
+        )
+        (folder / "resolv.conf").write_text(resolv)
+        (folder / "etc-hosts").write_text(hosts)
+        (folder / "hostname").write_text(files.hostname(pod, config.node_name) + "\n")
+
+
+def pod_ref(pod: Object) -> PodRef:
+    metadata = pod["metadata"]
+    ports = tuple(
+        HostPort(
+            port.get("protocol", "TCP"),
+            port["hostPort"],
+            port["containerPort"],
+            port.get("hostIP", ""),
+        )
+        for _, spec in all_specs(pod)
+        for port in spec.get("ports") or ()
+        if port.get("hostPort")
+    )
+    return PodRef(metadata["namespace"], metadata["name"], metadata["uid"], ports)
+
+
+def _references(pod: Object) -> tuple[set[str], set[str]]:
+    maps, secrets = payload.references(pod["spec"].get("volumes") or ())
+    for _, spec in all_specs(pod):
+        more_maps, more_secrets = environment.references(spec)
+        maps |= more_maps
+        secrets |= more_secrets
+    secrets |= {one["name"] for one in pod["spec"].get("imagePullSecrets") or () if one.get("name")}
+    return maps, secrets
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text()
+    except OSError:
+        return ""
