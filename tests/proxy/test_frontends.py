@@ -178,10 +178,12 @@ SOURCES = [
     pytest.param(["0.0.0.0/0", "10.0.0.0/8"], None, id="everybody"),
     pytest.param(["fd00::/8"], None, id="only the other family: unrestricted"),
     pytest.param(["fd00::/8", "10.0.0.0/8"], ("10.0.0.0/8",), id="the other family is left out"),
+    pytest.param(["10.0.0.0/8", "10.1.0.0/16"], ("10.0.0.0/8",), id="overlapping ranges"),
+    pytest.param(["192.168.11.0/24"], ("192.168.11.0/24",), id="the address is inside anyway"),
     pytest.param(
-        ["192.168.11.0/24"],
-        ("192.168.11.0/24", "192.168.11.136/32"),
-        id="the node may use the address",
+        ["192.168.11.132"],
+        ("192.168.11.132/32", "192.168.11.136/32"),
+        id="a node that is allowed may use the address as its own",
     ),
 ]
 

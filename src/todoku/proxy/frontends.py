@@ -7,7 +7,7 @@ is predicted and what is programmed cannot drift apart.  Sources: Service v1 API
 import enum
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from ipaddress import ip_address, ip_network
+from ipaddress import IPv4Network, IPv6Network, collapse_addresses, ip_address, ip_network
 from typing import NamedTuple
 
 from todoku.api.meta import Key, Object, key_of
@@ -234,15 +234,18 @@ def _sources(spec: Object, vip: str, node: NodeView) -> tuple[str, ...] | None:
     ours = [ip_network(text, strict=False) for text in ranges if _family(text) == family]
     if not ours or any(network.prefixlen == 0 for network in ours):
         return None
-    allowed = [str(network) for network in ours]
-    if any(
-        ip_address(address) in network
-        for address in node.addresses
-        if _family(address) == family
-        for network in ours
-    ):
-        allowed.append(str(ip_network(vip)))
-    return tuple(allowed)
+    if any(ip_address(address) in network for address in node.addresses for network in ours):
+        ours.append(ip_network(vip))
+    # Sorted out, because the kernel refuses ranges that overlap.
+    return tuple(str(network) for network in _collapse(ours))
+
+
+def _collapse(networks: Sequence[IPv4Network | IPv6Network]) -> list[IPv4Network | IPv6Network]:
+    """The same addresses in networks that do not overlap; all of one family."""
+    return [
+        *collapse_addresses(n for n in networks if isinstance(n, IPv4Network)),
+        *collapse_addresses(n for n in networks if isinstance(n, IPv6Network)),
+    ]
 
 
 def _family(text: str) -> str:
