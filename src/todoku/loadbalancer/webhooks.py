@@ -106,7 +106,7 @@ def convert(asked: Object) -> Object:
     try:
         answer["convertedObjects"] = [_converted(obj, wanted) for obj in asked["objects"]]
     except ValueError as problem:
-        answer["result"] = {"status": "Failure", "message": str(problem)}
+        answer["result"] = {"status": "Failed", "message": str(problem)}
         answer["convertedObjects"] = []
     return answer
 

@@ -32,7 +32,7 @@ def run(arguments: Sequence[str], *, kubeconfig: Path) -> int:
     """Run one command; returns kubectl's exit status."""
     words, command = _split(list(arguments))
     try:
-        given = _parser().parse_args(words)
+        given = _parser().parse_intermixed_args(words)
         given.command = command
         return asyncio.run(_run(given, kubeconfig))
     except Usage as problem:

@@ -11,6 +11,7 @@ from todoku.api.meta import Object, copy
 from todoku.cli.kubectl_lib.catalog import Kind
 from todoku.cli.kubectl_lib.refusals import Usage
 
+_STRING = "tag:yaml.org,2002:str"
 _PART = re.compile(r"\{([^{}]*)\}")
 
 
@@ -23,7 +24,10 @@ class _Dumper(yaml.SafeDumper):
 
 def _text(dumper: yaml.SafeDumper, value: str) -> yaml.ScalarNode:
     style = "|" if "\n" in value else None
-    return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=style)
+    resolved = dumper.resolve(yaml.ScalarNode, value, (True, False))  # type: ignore[no-untyped-call]
+    if style is None and resolved != _STRING:
+        style = '"'  # what would read as a number, a date or a boolean
+    return dumper.represent_scalar(_STRING, value, style=style)
 
 
 _Dumper.add_representer(str, _text)

@@ -34,7 +34,7 @@ async def rollout(session: Session) -> int:
                     if text != shown:
                         print(text, flush=True)
                     shown = text
-                    if done or not given.watch:
+                    if done or given.watch is False:
                         break
                     await asyncio.sleep(_LOOK_SECONDS)
         except TimeoutError:

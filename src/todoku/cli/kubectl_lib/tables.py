@@ -48,7 +48,7 @@ def aligned(rows: Sequence[Sequence[str]], *, padding: int = _PADDING) -> str:
     lines = []
     for row in rows:
         cells = [cell.ljust(width) for cell, width in zip(row[:-1], widths, strict=False)]
-        lines.append("".join([*cells, row[-1]]).rstrip(" "))
+        lines.append("".join([*cells, row[-1]]))
     return "\n".join(lines) + "\n"
 
 

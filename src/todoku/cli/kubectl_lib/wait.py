@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -58,7 +59,7 @@ async def wait(session: Session) -> int:
             status = 1
             print(
                 f"error: timed out waiting for the condition on {target.kind.named.plural}/{target.name}",
-                flush=True,
+                file=sys.stderr,
             )
         else:
             print(f"{label} {wanted.report}", flush=True)

@@ -42,7 +42,8 @@ async def describe(session: Session) -> int:
         document = Document()
         describer = _DESCRIBERS.get(target.kind.named.name, describe_generic)
         await describer(session, document, obj)
-        await add_events(session.client, document, obj)
+        if target.kind.named.name != "namespaces":
+            await add_events(session.client, document, obj)
         texts.append(document.text())
     sys.stdout.write("\n\n".join(texts))
     if not texts:

@@ -37,15 +37,15 @@ class Document:
         self.lines(name, shown)
 
     @contextmanager
-    def nested(self, title: str = "") -> Iterator[None]:
+    def nested(self, title: str = "", *, levels: int = 1) -> Iterator[None]:
         """Lines inside are indented below `title`."""
         if title:
             self.line(title)
-        self._indent += 1
+        self._indent += levels
         try:
             yield
         finally:
-            self._indent -= 1
+            self._indent -= levels
 
     def table(self, rows: Sequence[Sequence[str]]) -> None:
         """Rows under a heading row, with the rule that kubectl draws below it."""
@@ -61,7 +61,7 @@ class Document:
         for line, sizes in zip(self._lines, widths, strict=True):
             *padded, last = line
             cells = [cell.ljust(size) for cell, size in zip(padded, sizes, strict=False)]
-            rendered.append("".join([*cells, last]).rstrip())
+            rendered.append("".join([*cells, last]))
         return "\n".join(rendered) + "\n"
 
 

@@ -26,4 +26,3 @@ async def describe_namespace(session: Session, document: Document, obj: Object) 
                 for name, value in sorted(((one.get("status") or {}).get("hard") or {}).items()):
                     used = ((one.get("status") or {}).get("used") or {}).get(name, "0")
                     document.line(name, used, value)
-    document.line("")

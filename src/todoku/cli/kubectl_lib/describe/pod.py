@@ -53,9 +53,10 @@ async def describe_pod(session: Session, document: Document, obj: Object) -> Non
         "Init Containers",
         spec.get("initContainers") or (),
         status.get("initContainerStatuses"),
+        obj,
     )
     add_containers(
-        document, "Containers", spec.get("containers") or (), status.get("containerStatuses")
+        document, "Containers", spec.get("containers") or (), status.get("containerStatuses"), obj
     )
     if status.get("conditions"):
         document.line("Conditions:")
@@ -74,19 +75,27 @@ def add_containers(
     title: str,
     containers: Iterable[Object],
     statuses: Iterable[Object] | None = None,
+    pod: Object | None = None,
+    *,
+    template: bool = False,
 ) -> None:
-    """The containers of a pod (with their states) or of a template."""
+    """The containers of a pod (with their states) or of a template.
+
+    In a template names stand one blank deeper and their fields do not: kubectl's own layout.
+    """
     containers = list(containers)
     if not containers:
         return
     by_name = {one["name"]: one for one in statuses or ()}
-    with document.nested(f"{title}:"):
+    with document.nested(f"{title}:", levels=0 if template else 1):
         for container in containers:
-            with document.nested(f"{container['name']}:"):
-                _container(document, container, by_name.get(container["name"]))
+            with document.nested(f"{' ' * template}{container['name']}:"):
+                _container(document, container, by_name.get(container["name"]), pod)
 
 
-def _container(document: Document, container: Object, status: Object | None) -> None:
+def _container(
+    document: Document, container: Object, status: Object | None, pod: Object | None
+) -> None:
     if status is not None:
         document.field("Container ID", status.get("containerID", ""))
     document.field("Image", container.get("image", ""))
@@ -118,7 +127,7 @@ def _container(document: Document, container: Object, status: Object | None) -> 
     ):
         if container.get(name):
             document.field(title, probe(container[name]))
-    _environment(document, container)
+    _environment(document, container, pod)
     mounts = container.get("volumeMounts") or ()
     if not mounts:
         document.field("Mounts", "<none>")
@@ -152,20 +161,27 @@ def _resources(document: Document, resources: Mapping[str, Mapping[str, str]]) -
                     document.field(key, value)
 
 
-def _environment(document: Document, container: Object) -> None:
+def _environment(document: Document, container: Object, pod: Object | None) -> None:
     variables = container.get("env") or ()
     if not variables:
         document.field("Environment", "<none>")
         return
     with document.nested("Environment:"):
         for one in variables:
-            document.field(one["name"], _source(one))
+            document.field(one["name"], _source(one, pod))
 
 
-def _source(variable: Object) -> str:
+def _source(variable: Object, pod: Object | None) -> str:
     source = variable.get("valueFrom") or {}
     if "fieldRef" in source:
-        return f" ({source['fieldRef'].get('apiVersion', 'v1')}:{source['fieldRef']['fieldPath']})"
+        path = source["fieldRef"]["fieldPath"]
+        part = path.removeprefix("metadata.")
+        known = (
+            str(pod["metadata"].get(part, ""))
+            if pod and part in ("name", "namespace", "uid")
+            else ""
+        )
+        return f"{known} ({source['fieldRef'].get('apiVersion', 'v1')}:{path})"
     if "resourceFieldRef" in source:
         return f" ({source['resourceFieldRef']['resource']})"
     for name, what in (("secretKeyRef", "secret"), ("configMapKeyRef", "config map")):
@@ -213,14 +229,14 @@ _SOURCES = {
 }  # fmt: skip
 
 
-def add_volumes(document: Document, volumes: Iterable[Object]) -> None:
+def add_volumes(document: Document, volumes: Iterable[Object], *, template: bool = False) -> None:
     volumes = list(volumes)
     if not volumes:
         document.field("Volumes", "<none>")
         return
-    with document.nested("Volumes:"):
+    with document.nested("Volumes:", levels=0 if template else 1):
         for volume in volumes:
-            with document.nested(f"{volume['name']}:"):
+            with document.nested(f"{' ' * template}{volume['name']}:"):
                 _volume(document, volume)
 
 

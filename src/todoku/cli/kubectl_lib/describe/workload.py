@@ -87,9 +87,9 @@ def _template(document: Document, template: Object) -> None:
             document.mapping("Annotations", annotations, joint=": ")
         if spec.get("serviceAccountName"):
             document.field("Service Account", spec["serviceAccountName"])
-        add_containers(document, "Init Containers", spec.get("initContainers") or ())
-        add_containers(document, "Containers", spec.get("containers") or ())
-        add_volumes(document, spec.get("volumes") or ())
+        add_containers(document, "Init Containers", spec.get("initContainers") or (), template=True)
+        add_containers(document, "Containers", spec.get("containers") or (), template=True)
+        add_volumes(document, spec.get("volumes") or (), template=True)
         selector = spec.get("nodeSelector") or {}
         document.mapping("Node-Selectors", selector)
         document.lines("Tolerations", [toleration(one) for one in spec.get("tolerations") or ()])
