@@ -17,10 +17,9 @@ API_SERVER = "apiserver"
 CONTROLLERS = "controllers"
 IMAGES = "images"
 API_PORT = 6443
-KUBELET_PORT = 10250
 
-# Listening sockets of a child, in order: name -> (on the machine of the place?, address, port).
-LAN_SOCKET, LOCAL_SOCKET, KUBELET_SOCKET = "lan", "local", "kubelet"
+# The API server's listening sockets, in order: in its node, and on the real machine.
+LAN_SOCKET, LOCAL_SOCKET = "lan", "local"
 
 
 def agent(node: str) -> str:
@@ -81,10 +80,30 @@ def ready(paths: Paths, topology: Topology, nodes: Sequence[str]) -> dict[str, A
     return {
         "kubeconfig": str(paths.kubeconfig),
         "nodes": list(nodes),
+        "labels": {node.name: given_labels(node) for node in topology.nodes},
         "dns_address": topology.dns_service,
         "domain": topology.domain,
-        "apply": True,
     }
+
+
+_KUBERNETES_DOMAINS = ("kubernetes.io", "k8s.io")
+_OWN_DOMAINS = ("kubelet.kubernetes.io", "node.kubernetes.io")
+
+
+def given_labels(node: Node) -> dict[str, str]:
+    """The labels that a node may not give itself (admission plugin NodeRestriction): kubeadm sets them."""
+    return {key: value for key, value in node.labels.items() if not _may_set_itself(key)}
+
+
+def _may_set_itself(label: str) -> bool:
+    domain = label.rpartition("/")[0]
+    if _within(domain, _OWN_DOMAINS):
+        return True
+    return not _within(domain, _KUBERNETES_DOMAINS)
+
+
+def _within(domain: str, domains: Sequence[str]) -> bool:
+    return any(domain == one or domain.endswith(f".{one}") for one in domains)
 
 
 def _child(name: str, place: str, config: dict[str, Any]) -> Child:
@@ -126,7 +145,7 @@ def _agent(paths: Paths, topology: Topology, node: Node) -> dict[str, Any]:
     return {
         "node": node.name,
         "address": node.address,
-        "labels": dict(node.labels),
+        "labels": {key: value for key, value in node.labels.items() if _may_set_itself(key)},
         "taints": [dataclasses.asdict(taint) for taint in node.taints],
         "root": str(paths.node(node.name)),
         "pki": str(paths.pki),

@@ -10,17 +10,8 @@ import os
 import socket
 from collections.abc import Callable, Mapping
 
-from todoku.lab.composition import (
-    API_PORT,
-    API_SERVER,
-    KUBELET_PORT,
-    KUBELET_SOCKET,
-    LAN_SOCKET,
-    LOCAL_SOCKET,
-    agent,
-)
+from todoku.lab.composition import API_PORT, API_SERVER, LAN_SOCKET, LOCAL_SOCKET
 from todoku.lab.keeper import Child
-from todoku.lab.topology import Topology
 from todoku.linux.namespaces import socket_in
 
 _SYS_PIDFD_GETFD = 438  # the same number on every architecture
@@ -28,9 +19,7 @@ _BACKLOG = 1024
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-def listeners(
-    child: Child, topology: Topology, local_port: int, net: Callable[[str], str]
-) -> dict[str, socket.socket]:
+def listeners(child: Child, local_port: int, net: Callable[[str], str]) -> dict[str, socket.socket]:
     """The sockets that this child serves; `net` tells a machine's network namespace.  Raises OSError."""
     if child.name == API_SERVER:
         lan = listen(net(child.place), "0.0.0.0", API_PORT)
@@ -39,8 +28,6 @@ def listeners(
         except OSError:
             lan.close()
             raise
-    if any(child.name == agent(node.name) for node in topology.nodes):
-        return {KUBELET_SOCKET: listen(net(child.place), "0.0.0.0", KUBELET_PORT)}
     return {}
 
 

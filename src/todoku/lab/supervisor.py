@@ -97,6 +97,8 @@ class Supervisor:
                     await self._boot(progress, clock)
                 if request.get("wait", True):
                     await self._wait_until_ready(progress, clock)
+                else:
+                    self._ready_later()
             except BaseException:
                 if not self.lasting.ready:
                     await self._undo()
@@ -162,6 +164,11 @@ class Supervisor:
             transport.close()
             await asyncio.to_thread(process.kill)
 
+    def _ready_later(self) -> None:
+        """Nobody waits; but labels and DNS are to be applied all the same."""
+        work = self._wait_until_ready(log.info, _Clock())
+        self.keeping["ready"] = asyncio.create_task(work, name="ready")
+
     async def _undo(self) -> None:
         """Leave nothing of a lab that did not come up."""
         log.warning("Undoing what was made")
@@ -224,7 +231,7 @@ class Supervisor:
         if not self.forks.alive:
             await self._new_fork_server()
         if not child.sockets:
-            child.sockets = listeners(child, self.topology, self.lasting.port, self.machines.net)
+            child.sockets = listeners(child, self.lasting.port, self.machines.net)
         config = {**child.config, "sockets": child.descriptors()}
         place = self._inside_lab()
         if child.place:

@@ -19,8 +19,8 @@ def main(config: dict[str, Any]) -> None:
 
 async def _run(config: dict[str, Any]) -> None:
     manager = ClientConfig.from_kubeconfig(config["controller_manager"])
-    planner = ClientConfig.from_kubeconfig(config["scheduler"])
-    async with Client(manager) as client, Client(planner) as scheduler_client:
+    scheduling = ClientConfig.from_kubeconfig(config["scheduler"])
+    async with Client(manager) as client, Client(scheduling) as planner:
         informers = InformerFactory(client)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(informers.run(), name="informers")
@@ -28,7 +28,9 @@ async def _run(config: dict[str, Any]) -> None:
                 run_controllers(lambda _: client, _settings(config), informers=informers),
                 name="controllers",
             )
-            tasks.create_task(scheduler.run(scheduler_client), name="scheduler")
+            tasks.create_task(
+                scheduler.run(planner, scheduler.Config(), informers=informers), name="scheduler"
+            )
 
 
 def _settings(config: dict[str, Any]) -> Config:

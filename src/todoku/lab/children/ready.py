@@ -32,6 +32,7 @@ async def _wait(config: dict[str, Any]) -> None:
         _say("lap API server")
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(_apply_dns(client, config), name="apply-dns")
+            tasks.create_task(_apply_labels(client, config), name="apply-labels")
             await _nodes(client, config["nodes"])
             _say("lap nodes")
         await _dns(client)
@@ -59,6 +60,24 @@ async def _apply_dns(client: Client, config: dict[str, Any]) -> None:
 
     for obj in manifest(address=config["dns_address"], domain=config["domain"]):
         await _apply(client, obj)
+
+
+async def _apply_labels(client: Client, config: dict[str, Any]) -> None:
+    """Give the nodes their roles as soon as they have registered, as kubeadm does."""
+    waiting = {name: labels for name in config["nodes"] if (labels := config["labels"].get(name))}
+
+    async def patch(name: str, labels: dict[str, str]) -> None:
+        await client.patch("nodes", name, "", {"metadata": {"labels": labels}}, kind="merge")
+
+    async with asyncio.TaskGroup() as tasks:
+
+        def check(informer: Informer) -> bool:
+            for name in list(waiting):
+                if informer.get(Key("", name)) is not None:
+                    tasks.create_task(patch(name, waiting.pop(name)), name=f"label-{name}")
+            return not waiting
+
+        await _until(client, "nodes", "", check)
 
 
 async def _apply(client: Client, obj: Object) -> None:
