@@ -6,9 +6,9 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
-from todoku.lab import lan, pki
+from todoku.lab import lan
 from todoku.lab.keeper import Child
-from todoku.lab.paths import CACHE, Paths
+from todoku.lab.paths import CACHE, CONTROLLER_MANAGER, SCHEDULER, Paths
 from todoku.lab.places import PlaceSpec, Share
 from todoku.lab.sweep import cgroup
 from todoku.lab.topology import GATEWAY, LAN, Node, Topology
@@ -17,9 +17,6 @@ API_SERVER = "apiserver"
 CONTROLLERS = "controllers"
 IMAGES = "images"
 API_PORT = 6443
-
-# The API server's listening sockets, in order: in its node, and on the real machine.
-LAN_SOCKET, LOCAL_SOCKET = "lan", "local"
 
 
 def agent(node: str) -> str:
@@ -124,8 +121,8 @@ def _api_server(paths: Paths, topology: Topology) -> dict[str, Any]:
 def _controllers(paths: Paths, topology: Topology) -> dict[str, Any]:
     return {
         "pki": str(paths.pki),
-        "controller_manager": str(paths.component_kubeconfig(pki.CONTROLLER_MANAGER)),
-        "scheduler": str(paths.component_kubeconfig(pki.SCHEDULER)),
+        "controller_manager": str(paths.component_kubeconfig(CONTROLLER_MANAGER)),
+        "scheduler": str(paths.component_kubeconfig(SCHEDULER)),
         "pod_cidr": topology.pod_cidr,
         "service_cidr": topology.service_cidr,
         "timings": topology.timings,

@@ -42,8 +42,15 @@ _MAX_MESSAGE = 1 << 18
 _MAX_DESCRIPTORS = 16
 _FIRST = 3
 
-# In the order in which children are needed.
+# In the order in which children need them; in small pieces, because requests wait for the one at hand.
 PRELOAD = (
+    "asyncio",
+    "uvloop",
+    "aiohttp",
+    "cryptography.x509",
+    "joserfc.jwt",
+    "todoku.api.resources",
+    "todoku.apiserver.server",
     "todoku.lab.children.apiserver",
     "todoku.lab.children.controllers",
     "todoku.lab.children.node",
@@ -86,7 +93,8 @@ def _preload(module: str) -> None:
     except Exception:
         # The child that needs it will fail with the same error, in a log that somebody reads.
         traceback.print_exc()
-    gc.collect()
+    if module == PRELOAD[-1]:
+        gc.collect()
     gc.freeze()  # a collection in a child would otherwise write to, and so copy, every page
 
 

@@ -11,8 +11,7 @@ from pathlib import Path
 
 from todoku.lab import state, sweep
 from todoku.lab.lifecycle import LabError
-from todoku.lab.paths import Paths
-from todoku.lab.pki import ADMIN
+from todoku.lab.paths import ADMIN, Paths
 from todoku.lab.places import namespaces_of
 from todoku.lab.topology import GATEWAY, LAN, Topology
 from todoku.linux import namespaces

@@ -10,6 +10,11 @@ STATE: Final = Path("/var/lib/todoku")
 RUN: Final = Path("/run/todoku")
 CACHE: Final = Path("/var/cache/todoku")
 
+# Whose kubeconfig: the names of files in `pki` and `kubeconfigs`.
+ADMIN: Final = "admin"
+CONTROLLER_MANAGER: Final = "controller-manager"
+SCHEDULER: Final = "scheduler"
+
 
 @dataclass(frozen=True, slots=True)
 class Paths:

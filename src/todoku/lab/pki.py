@@ -21,16 +21,13 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from todoku.lab.paths import Paths
+from todoku.lab.paths import ADMIN, CONTROLLER_MANAGER, SCHEDULER, Paths
 from todoku.lab.topology import Topology
 
 _BACKDATED = datetime.timedelta(hours=1)  # clocks of clients may be behind
 _LIFETIME = datetime.timedelta(days=3650)
 _CLIENT: Final = ExtendedKeyUsageOID.CLIENT_AUTH
 _SERVER: Final = ExtendedKeyUsageOID.SERVER_AUTH
-CONTROLLER_MANAGER: Final = "controller-manager"
-SCHEDULER: Final = "scheduler"
-ADMIN: Final = "admin"
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,10 +8,8 @@ from __future__ import annotations
 import ctypes
 import os
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
-from todoku.lab.composition import API_PORT, API_SERVER, LAN_SOCKET, LOCAL_SOCKET
-from todoku.lab.keeper import Child
 from todoku.linux.namespaces import socket_in
 
 _SYS_PIDFD_GETFD = 438  # the same number on every architecture
@@ -19,16 +17,14 @@ _BACKLOG = 1024
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
-def listeners(child: Child, local_port: int, net: Callable[[str], str]) -> dict[str, socket.socket]:
-    """The sockets that this child serves; `net` tells a machine's network namespace.  Raises OSError."""
-    if child.name == API_SERVER:
-        lan = listen(net(child.place), "0.0.0.0", API_PORT)
-        try:
-            return {LAN_SOCKET: lan, LOCAL_SOCKET: listen("", "127.0.0.1", local_port)}
-        except OSError:
-            lan.close()
-            raise
-    return {}
+def api_listeners(netns: str, lan_port: int, local_port: int) -> dict[str, socket.socket]:
+    """The API server's two sockets: in its node's network, and on the real machine.  Raises OSError."""
+    lan = listen(netns, "0.0.0.0", lan_port)
+    try:
+        return {"lan": lan, "local": listen("", "127.0.0.1", local_port)}
+    except OSError:
+        lan.close()
+        raise
 
 
 def listen(netns: str, address: str, port: int) -> socket.socket:

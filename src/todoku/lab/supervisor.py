@@ -17,14 +17,14 @@ from typing import Any
 
 from todoku.aio import log as logs
 from todoku.lab import control, lan, pki, power, state, sweep
-from todoku.lab.composition import API_SERVER, children, ready
+from todoku.lab.composition import API_PORT, API_SERVER, children, ready
 from todoku.lab.control import Progress, Refused
 from todoku.lab.forks import ForkServer
 from todoku.lab.keeper import Child, end, ended, keep
 from todoku.lab.paths import Paths
 from todoku.lab.places import namespaces_of
 from todoku.lab.power import Machines
-from todoku.lab.sockets import listeners, recovered
+from todoku.lab.sockets import api_listeners, recovered
 from todoku.lab.state import Run, State
 from todoku.lab.topology import Topology
 from todoku.linux.namespaces import Namespaces
@@ -230,8 +230,9 @@ class Supervisor:
     async def _fork(self, child: Child) -> ProcessId:
         if not self.forks.alive:
             await self._new_fork_server()
-        if not child.sockets:
-            child.sockets = listeners(child, self.lasting.port, self.machines.net)
+        if child.name == API_SERVER and not child.sockets:
+            net = self.machines.net(child.place)
+            child.sockets = api_listeners(net, API_PORT, self.lasting.port)
         config = {**child.config, "sockets": child.descriptors()}
         place = self._inside_lab()
         if child.place:
