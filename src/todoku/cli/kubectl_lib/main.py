@@ -30,8 +30,8 @@ _OTHERS = frozenset({
 
 def run(arguments: Sequence[str], *, kubeconfig: Path) -> int:
     """Run one command; returns kubectl's exit status."""
-    words, command = _split(list(arguments))
     try:
+        words, command = _split(list(arguments))
         given = _parser().parse_intermixed_args(words)
         given.command = command
         return asyncio.run(_run(given, kubeconfig))
@@ -153,12 +153,10 @@ def _split(arguments: list[str]) -> tuple[list[str], list[str]]:
         at = arguments.index("--")
         arguments, command = arguments[:at], arguments[at + 1 :]
     verb = next((word for word in arguments if not word.startswith("-")), "")
-    if verb in _OTHERS and verb not in _VERBS:
-        print(
-            f'error: "{verb}" is not in this small kubectl: install stock kubectl, and todoku uses it',
-            file=sys.stderr,
+    if verb in _OTHERS:
+        raise Failed(
+            f'error: "{verb}" is not in this small kubectl: install stock kubectl, and todoku uses it'
         )
-        raise SystemExit(1)
     if verb == "logs":
         arguments = ["--follow" if word == "-f" else word for word in arguments]
     arguments = [part for word in arguments for part in _short_flags(word)]

@@ -17,9 +17,10 @@ class Failed(Exception):
 
 def worded(error: ApiError) -> str:
     """`Error from server (NotFound): pods "web" not found`; an invalid object speaks for itself."""
-    if error.reason == "Invalid" and error.details.get("name"):
-        kind, _, problems = error.message.partition(" is invalid: ")
-        plain = kind.partition(".")[0] + kind[len(kind.partition(" ")[0]) :]
-        return f"The {plain} is invalid: {problems}" if problems else f"The {error.message}"
+    causes = error.details.get("causes") or ()
+    if error.reason == "Invalid" and causes:
+        head = f'The {error.details.get("kind", "")} "{error.details.get("name", "")}" is invalid: '
+        lines = list(dict.fromkeys(f"{one.get('field', '')}: {one['message']}" for one in causes))
+        return head + (lines[0] if len(lines) == 1 else "".join(f"\n* {line}" for line in lines))
     reason = f" ({error.reason})" if error.reason else ""
     return f"Error from server{reason}: {error.message}"

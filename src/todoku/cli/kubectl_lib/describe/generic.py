@@ -10,6 +10,7 @@ from todoku.cli.kubectl_lib.describe.document import Document
 from todoku.cli.kubectl_lib.session import Session
 
 _HUMP = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
+_ACRONYMS = ("API", "URL", "UID", "OSB", "GUID")
 _KNOWN = ("apiVersion", "kind", "metadata")
 
 
@@ -51,6 +52,8 @@ def _field(document: Document, name: str, value: Any) -> None:
 
 
 def spaced(name: str) -> str:
-    """`ipAddressPools` as `Ip Address Pools`."""
-    words = _HUMP.sub(" ", name)
-    return words[:1].upper() + words[1:]
+    """`ipAddressPools` as `Ip Address Pools`; kubectl keeps a few acronyms and splits the others."""
+    words = _HUMP.sub(" ", name).split(" ")
+    return " ".join(
+        word.upper() if word.upper() in _ACRONYMS else word[:1].upper() + word[1:] for word in words
+    )
