@@ -230,6 +230,8 @@ async def measure(objects: int, rounds: int, watchers: int) -> None:
         async with server(Path(name)) as (client, pid, took):
             emit("process start to ready", [took], "ms")
             emit("resident memory, empty", [resident_mib(pid)], "MiB")
+            account = {"metadata": {"name": "default"}}
+            await client.request("POST", "/api/v1/namespaces/default/serviceaccounts", account)
             await latencies(client, 200)
             await fan_out(client, watchers, rounds)
             await throughput(client, objects)

@@ -30,6 +30,8 @@ class Served:
     stored: Resource
     typed: bool = True
     crd: Object | None = None
+    # The definitions that OpenAPI publishes for a custom resource (its kind and its list), in the v2 form.
+    definitions: Mapping[str, Object] = field(default_factory=dict)
     scale_paths: scales.Paths = scales.WORKLOAD
     custom_type: Type | None = None
     printer_columns: Sequence[Object] | None = None  # of a custom resource's version

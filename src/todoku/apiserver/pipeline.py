@@ -18,6 +18,7 @@ from todoku.apiserver.context import Context, Engine
 from todoku.apiserver.encoding import dumps
 from todoku.apiserver.http import read_body
 from todoku.apiserver.inflight import WRITES, Limits
+from todoku.apiserver.openapi import OpenApi
 from todoku.apiserver.request import (
     ANONYMOUS,
     UNAUTHENTICATED,
@@ -39,6 +40,7 @@ class Pipeline:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._limits = Limits(engine.config)
+        self._openapi = OpenApi(engine.catalog)
         self.ready = False
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
@@ -127,6 +129,23 @@ class Pipeline:
             headers=answer.headers,
         )
 
+    def _schema(self, request: web.BaseRequest, path: str) -> web.Response:
+        document = self._openapi.get(
+            path, request.headers.get("Accept", ""), request.query.get("hash", "")
+        )
+        if document is None:
+            raise errors.NotFound("the server could not find the requested resource")
+        cache = "public, immutable" if document.immutable else "no-cache, private"
+        headers = {"ETag": document.etag, "Vary": "Accept", "Cache-Control": cache}
+        if document.etag in request.headers.get("If-None-Match", ""):
+            return web.Response(status=304, headers=headers)
+        return responses.body(
+            document.data,
+            content_type=document.content_type,
+            gzip=_compressible(request),
+            headers=headers,
+        )
+
     def _health(self, path: str) -> web.Response:
         if path == "/readyz" and not self.ready:
             return web.Response(status=500, text="[-]starting failed: not ready yet\n")
@@ -139,6 +158,8 @@ class Pipeline:
                 "the server does not allow this method on the requested resource"
             )
         path = info.path.rstrip("/") or "/"
+        if path.startswith("/openapi/"):
+            return self._schema(request, path)
         found = discovery_document(self._engine, path, request)
         if found is None:
             provider = self._engine.components.documents.get(path)
@@ -151,6 +172,10 @@ class Pipeline:
             content_type=content_type,
             gzip="gzip" in request.headers.get("Accept-Encoding", ""),
         )
+
+
+def _compressible(request: web.BaseRequest) -> bool:
+    return "gzip" in request.headers.get("Accept-Encoding", "")
 
 
 def discovery_document(

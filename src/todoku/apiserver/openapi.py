@@ -1,0 +1,133 @@
+"""The OpenAPI endpoints: documents made when first asked for, kept until what they describe changes, with ETags."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import ChainMap
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from todoku import KUBERNETES_VERSION, __version__
+from todoku.api import openapi, schemas
+from todoku.api.meta import Object
+from todoku.apiserver.catalog import Catalog, Served
+from todoku.apiserver.encoding import dumps
+from todoku.apiserver.negotiation import media_ranges
+
+_PROTOBUF = "application/com.github.proto-openapi.spec.v2"
+# Without the @: kubectl's parser of media types refuses it in an answer.
+V2_PROTOBUF = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
+V2_JSON = V3_JSON = "application/json"
+
+
+@dataclass(frozen=True, slots=True)
+class Document:
+    data: bytes
+    content_type: str
+    etag: str  # with its quotes
+    immutable: bool = False  # its address carries its hash
+
+
+class OpenApi:
+    """Serves one catalog."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        self._catalog = catalog
+        self._version = -1
+        self._groups: dict[str, list[Served]] = {}
+        self._hashes: dict[str, str] = {}
+        self._made: dict[tuple[str, str], Document] = {}  # (path, hash) -> document
+
+    def get(self, path: str, accept: str, wanted_hash: str) -> Document | None:
+        """The document at `/openapi/…`, or None."""
+        self._refresh()
+        if path == "/openapi/v2":
+            return self._v2(accept)
+        if path == "/openapi/v3":
+            return self._index()
+        name = path.removeprefix("/openapi/v3/")
+        if name not in self._groups:
+            return None
+        document = self._v3(name)
+        if wanted_hash and document.etag == f'"{wanted_hash}"':
+            return Document(document.data, document.content_type, document.etag, immutable=True)
+        return document
+
+    def _refresh(self) -> None:
+        if self._version == self._catalog.version:
+            return
+        groups: dict[str, list[Served]] = {}
+        for served in self._catalog:
+            one = served.resource
+            groups.setdefault(openapi.v3_path(one.group, one.version), []).append(served)
+        self._groups = groups
+        self._hashes = {name: _fingerprint(found) for name, found in groups.items()}
+        current = {*self._hashes.items(), ("", self._whole())}
+        self._made = {
+            key: document
+            for key, document in self._made.items()
+            if (key[0].removesuffix("#json").removesuffix("#protobuf"), key[1]) in current
+        }
+        self._version = self._catalog.version
+
+    def _whole(self) -> str:
+        return _digest(*sorted(self._hashes.values()))
+
+    def _index(self) -> Document:
+        paths = {
+            name: {"serverRelativeURL": f"/openapi/v3/{name}?hash={digest}"}
+            for name, digest in self._hashes.items()
+        }
+        return Document(dumps({"paths": paths}), V3_JSON, f'"{self._whole()}"')
+
+    def _v3(self, name: str) -> Document:
+        digest = self._hashes[name]
+        found = self._made.get((name, digest))
+        if found is None:
+            served = self._groups[name]
+            body = openapi.v3_document([one.resource for one in served], _definitions(served))
+            found = self._made[name, digest] = Document(dumps(body), V3_JSON, f'"{digest}"')
+        return found
+
+    def _v2(self, accept: str) -> Document:
+        binary = _wants_protobuf(accept)
+        key = ("#protobuf" if binary else "#json", self._whole())
+        found = self._made.get(key)
+        if found is None:
+            served = list(self._catalog)
+            body = openapi.v2_document([one.resource for one in served], _definitions(served))
+            data = openapi.v2_protobuf(body) if binary else dumps(body)
+            kind = V2_PROTOBUF if binary else V2_JSON
+            etag = f'"{_digest(key[0], key[1])}"'
+            found = self._made[key] = Document(data, kind, etag)
+        return found
+
+
+def _wants_protobuf(accept: str) -> bool:
+    for media, _ in media_ranges(accept) if accept else ():
+        if media.startswith(_PROTOBUF):
+            return True
+        if media in ("application/json", "*/*", "application/*"):
+            return False
+    return False
+
+
+def _definitions(served: Sequence[Served]) -> ChainMap[str, Object]:
+    custom: dict[str, Object] = {}
+    for one in served:
+        custom.update(one.definitions)
+    return ChainMap(custom, schemas.definitions())
+
+
+def _fingerprint(served: Sequence[Served]) -> str:
+    """Changes when the document of these resources would."""
+    parts = [KUBERNETES_VERSION, __version__]
+    for one in served:
+        parts.append(f"{one.resource.api_version}/{one.resource.plural}")
+        if one.crd is not None:
+            parts.append(dumps(one.crd["spec"]).decode())
+    return _digest(*parts)
+
+
+def _digest(*parts: str) -> str:
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:40].upper()

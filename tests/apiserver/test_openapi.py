@@ -1,0 +1,83 @@
+"""OpenAPI as kubectl and other clients fetch it."""
+
+import hashlib
+import json
+
+import pytest
+
+PROTOBUF = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf"
+
+
+async def test_the_v3_index_names_every_group_and_version(api):
+    _, index = await api.request("GET", "/openapi/v3")
+    assert {"api/v1", "apis/apps/v1", "apis/batch/v1"} <= set(index["paths"])
+    url = index["paths"]["apis/apps/v1"]["serverRelativeURL"]
+    assert url.startswith("/openapi/v3/apis/apps/v1?hash=")
+
+
+async def test_a_group_document_says_which_parameters_a_patch_takes(api):
+    _, document = await api.request("GET", "/openapi/v3/apis/apps/v1")
+    path = document["paths"]["/apis/apps/v1/namespaces/{namespace}/deployments/{name}"]
+    names = {one["name"] for one in path["patch"]["parameters"]}
+    assert {"fieldValidation", "dryRun", "fieldManager", "force"} <= names
+    kind = {"group": "apps", "version": "v1", "kind": "Deployment"}
+    assert path["patch"]["x-kubernetes-group-version-kind"] == kind
+
+
+def references(value):
+    if isinstance(value, dict):
+        if isinstance(value.get("$ref"), str):
+            yield value["$ref"]
+        for child in value.values():
+            yield from references(child)
+    elif isinstance(value, list):
+        for child in value:
+            yield from references(child)
+
+
+async def test_every_reference_of_every_document_leads_somewhere(api):
+    _, index = await api.request("GET", "/openapi/v3")
+    for entry in index["paths"].values():
+        _, document = await api.request("GET", entry["serverRelativeURL"])
+        known = {f"#/components/schemas/{name}" for name in document["components"]["schemas"]}
+        assert set(references(document)) <= known
+    _, document = await api.request("GET", "/openapi/v2")
+    assert set(references(document)) <= {
+        f"#/definitions/{name}" for name in document["definitions"]
+    }
+
+
+@pytest.mark.parametrize("path", ["/openapi/v2", "/openapi/v3", "/openapi/v3/api/v1"])
+async def test_an_etag_saves_the_download(api, path):
+    response, data = await api.raw("GET", path)
+    assert data
+    etag = response.headers["ETag"]
+    response, data = await api.raw("GET", path, headers={"If-None-Match": etag})
+    assert (response.status, data) == (304, b"")
+
+
+async def test_a_hashed_address_may_be_kept_for_ever(api):
+    _, index = await api.request("GET", "/openapi/v3")
+    response, _ = await api.raw("GET", index["paths"]["api/v1"]["serverRelativeURL"])
+    assert "immutable" in response.headers["Cache-Control"]
+
+
+async def test_kubectl_gets_the_v2_document_in_protobuf(api):
+    response, data = await api.raw("GET", "/openapi/v2", accept=PROTOBUF)
+    assert response.headers["Content-Type"] == PROTOBUF.replace("@", ".")
+    assert data.startswith(b"\x0a\x032.0")
+    assert b"io.k8s.api.core.v1.Pod" in data
+
+
+async def test_an_unknown_document_is_a_404(api):
+    response, data = await api.raw("GET", "/openapi/v3/apis/none/v1")
+    assert response.status == 404
+    assert json.loads(data)["kind"] == "Status"
+
+
+async def test_documents_are_the_same_at_every_reading(api):
+    digests = set()
+    for _ in range(3):
+        _, data = await api.raw("GET", "/openapi/v2")
+        digests.add(hashlib.sha256(data).hexdigest())
+    assert len(digests) == 1
