@@ -1,0 +1,1 @@
+"""Structural schemas of CustomResourceDefinitions: prune, default, validate, publish."""
