@@ -27,12 +27,18 @@ class Speaker:
     """A heartbeat and a responder in a namespace of their own; announces what the election gives it."""
 
     def __init__(
-        self, where: Netns, number: int, everybody: dict[str, PeerAddress], secret: bytes = b"key"
+        self,
+        where: Netns,
+        number: int,
+        everybody: dict[str, PeerAddress],
+        *,
+        secret: bytes = b"key",
+        address: str = str(ADDRESS),
     ) -> None:
         self.where, self.name = where, where.name
         self._bind = PeerAddress(f"192.168.11.{130 + number}", PORT)
         self._everybody, self._secret = everybody, secret
-        self.address = str(ADDRESS)
+        self.address = address
         self.interfaces: frozenset[str] | None = None
         self.registry = Registry()
         self.view = View(frozenset(), may_announce=False)
@@ -100,8 +106,9 @@ class Host:
     """A host on the LAN that asks for addresses and listens to everything."""
 
     def __init__(self, where: Netns) -> None:
+        self.where = where
         self._sock = where.call(packets.arp_socket, "eth0")
-        self._mac = self._sock.getsockname()[4]
+        self.mac = self._sock.getsockname()[4]
         self._own = ipaddress.IPv4Address("192.168.11.201")
 
     def close(self) -> None:
@@ -110,7 +117,7 @@ class Host:
     def ask(self, *, wait: float = 0.05) -> list[Heard]:
         """One broadcast request for ADDRESS; everything heard until `wait` has passed."""
         request = packets.Arp(
-            packets.REQUEST, self._mac, self._own, b"\0" * 6, ADDRESS, frame_source=self._mac
+            packets.REQUEST, self.mac, self._own, b"\0" * 6, ADDRESS, frame_source=self.mac
         )
         self._sock.send(request.encode())
         return self.listen(wait)
@@ -130,7 +137,7 @@ class Host:
         heard = self.ask(wait=wait)
         return [
             one.packet.sender_mac for one in heard
-            if one.packet.operation == packets.REPLY and one.packet.frame_target == self._mac
+            if one.packet.operation == packets.REPLY and one.packet.frame_target == self.mac
         ]  # fmt: skip
 
     def until_answered(self, by: bytes | None = None, *, limit: float = 5.0) -> float:
@@ -154,6 +161,7 @@ def lan(*names: str) -> Iterator[tuple[dict[str, Netns], Host]]:
                 f"link add p{number} type veth peer name eth0 netns {where.path}",
                 f"link set p{number} master br0 up",
             )
+            where.sysctl("net.ipv6.conf.eth0.accept_dad", "0")
             where.ip(f"addr add {address}/24 dev eth0", "link set eth0 up")
         host = Host(host_ns)
         try:

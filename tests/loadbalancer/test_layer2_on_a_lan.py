@@ -1,5 +1,7 @@
 """Speakers on a real bridge: who answers ARP, and how soon another one does."""
 
+import ipaddress
+import socket
 import time
 
 import pytest
@@ -114,6 +116,44 @@ def test_an_excluded_or_enslaved_interface_does_not_answer(town):
     winner_.where.ip("link set eth0 down", "link set eth0 name veth9", "link set veth9 up")
     time.sleep(0.3)
     assert first not in host.answers(wait=0.2)
+
+
+def _ask_ndp(where, target, mac, *, wait=1.0):
+    """The neighbour advertisements that answer a solicitation: (flags, MAC)."""
+    sock = where.call(socket.socket, socket.AF_INET6, socket.SOCK_RAW, socket.IPPROTO_ICMPV6)
+    with sock:
+        index = where.call(socket.if_nametoindex, "eth0")
+        sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_MULTICAST_HOPS, 255)
+        sock.settimeout(wait)
+        group = str(packets.solicited_node(target))
+        sock.sendto(packets.neighbor_solicitation(target, mac), (group, 0, 0, index))
+        until, found = time.monotonic() + wait, []
+        while time.monotonic() < until:
+            try:
+                data = sock.recv(256)
+            except TimeoutError:
+                break
+            if data[0] == packets.NEIGHBOR_ADVERTISEMENT and data[8:24] == target.packed:
+                found.append((int.from_bytes(data[4:8], "big"), data[26:32]))
+        return found
+
+
+def test_an_ipv6_address_is_answered_by_ndp_for_its_group():
+    target = ipaddress.IPv6Address("fc00:f853::136")
+    with lan("n1") as (nodes, host):
+        speaker = Speaker(nodes["n1"], 1, {}, address=str(target))
+        try:
+            mac = _mac(speaker)
+            deadline = time.monotonic() + 5
+            while not (found := _ask_ndp(host.where, target, host.mac)):
+                assert time.monotonic() < deadline
+            assert (packets.SOLICITED, mac) in found
+            assert (
+                _ask_ndp(host.where, ipaddress.IPv6Address("fc00:f853::137"), host.mac, wait=0.2)
+                == []
+            )
+        finally:
+            speaker.stop()
 
 
 def test_interfaces_are_listed_with_addresses_and_flags():
