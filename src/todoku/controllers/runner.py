@@ -7,19 +7,33 @@ from collections.abc import Callable, Sequence
 
 from todoku.aio import log as logs
 from todoku.client import Client, EventRecorder, InformerFactory
+from todoku.controllers.certificate_requests import CertificateRequestController
 from todoku.controllers.controller import Config, Context, Controller
+from todoku.controllers.cronjob import CronJobController
 from todoku.controllers.daemonset import DaemonSetController
 from todoku.controllers.deployment import DeploymentController
+from todoku.controllers.disruption import DisruptionController
+from todoku.controllers.endpoint_mirroring import EndpointMirroringController
 from todoku.controllers.endpoints import EndpointsController
 from todoku.controllers.endpointslice import EndpointSliceController
 from todoku.controllers.garbage import GarbageCollector
+from todoku.controllers.job import JobController
 from todoku.controllers.namespace import NamespaceController
 from todoku.controllers.node_ipam import NodeIpamController
 from todoku.controllers.node_lifecycle import NodeLifecycleController
+from todoku.controllers.pod_gc import PodGcController
+from todoku.controllers.protection import ClaimProtectionController, VolumeProtectionController
 from todoku.controllers.replicaset import ReplicaSetController, ReplicationControllerController
+from todoku.controllers.resource_quota import ResourceQuotaController
+from todoku.controllers.role_aggregation import RoleAggregationController
 from todoku.controllers.root_ca import RootCaController
+from todoku.controllers.service_cidr import ServiceCidrController
 from todoku.controllers.serviceaccount import ServiceAccountController
+from todoku.controllers.statefulset import StatefulSetController
 from todoku.controllers.taint_eviction import TaintEvictionController
+from todoku.controllers.token_cleanup import TokenCleanupController
+from todoku.controllers.ttl_after_finished import TtlAfterFinishedController
+from todoku.controllers.volume_binder import VolumeBinderController
 
 log = logs.get(__name__)
 
@@ -35,8 +49,23 @@ ALL: tuple[type[Controller], ...] = (
     ReplicaSetController,
     ReplicationControllerController,
     DaemonSetController,
+    StatefulSetController,
+    JobController,
+    CronJobController,
     EndpointSliceController,
     EndpointsController,
+    EndpointMirroringController,
+    ServiceCidrController,
+    DisruptionController,
+    ResourceQuotaController,
+    PodGcController,
+    TtlAfterFinishedController,
+    VolumeBinderController,
+    ClaimProtectionController,
+    VolumeProtectionController,
+    RoleAggregationController,
+    TokenCleanupController,
+    CertificateRequestController,
     GarbageCollector,  # last: it shares the informers of all before it
 )
 
