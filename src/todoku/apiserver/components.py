@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from todoku.apiserver import admission, authorization, policy, token_reviews, wellknown
+from todoku.apiserver import (
+    admission,
+    authorization,
+    policy,
+    streaming,
+    token_reviews,
+    wellknown,
+)
 from todoku.apiserver.allocators.addresses import Addresses
 from todoku.apiserver.allocators.ports import Ports
 from todoku.apiserver.allocators.repair import repair
@@ -16,6 +23,7 @@ from todoku.apiserver.authentication import (
 )
 from todoku.apiserver.authorization import AlwaysAllow, Chain
 from todoku.apiserver.config import Authenticator, Authorizer, Components, Config, Objects
+from todoku.apiserver.kubelets import Kubelets
 from todoku.apiserver.node_authorizer import NodeAuthorizer
 from todoku.apiserver.rbac import RbacAuthorizer, Rule
 from todoku.apiserver.tokens import ServiceAccountTokens, TokenAuthenticator
@@ -33,6 +41,7 @@ def standard(config: Config, objects: Objects) -> Components:
         chain = Chain([nodes, rbac])
         plugins.insert(0, admission.RbacEscalation(chain, rbac))
     plugins.append(admission.ResourceQuota(objects))
+    kubelets = Kubelets(config, objects)
     addresses = Addresses(objects, config.service_cidrs)
     ports = Ports(*config.node_port_range)
 
@@ -43,6 +52,7 @@ def standard(config: Config, objects: Objects) -> Components:
 
     async def stop() -> None:
         nodes.stop()
+        await kubelets.close()
 
     documents = {}
     if tokens is not None:
@@ -59,6 +69,7 @@ def standard(config: Config, objects: Objects) -> Components:
             **authorization.handlers(chain),
             **token_reviews.handlers(objects, tokens, bearers),
         },
+        connectors=streaming.connectors(kubelets),
         documents=documents,
         bootstrap=[*policy.bootstrap(), *wellknown.bootstrap(config)],
         start=start,

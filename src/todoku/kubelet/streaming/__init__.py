@@ -1,4 +1,4 @@
-"""The node's streaming server: exec, attach, port-forward and logs over SPDY/3.1 and WebSocket."""
+"""The node's streaming server: exec, attach and port-forward over SPDY/3.1 and WebSocket."""
 
 from todoku.kubelet.streaming.backend import (
     Backend,
@@ -8,5 +8,6 @@ from todoku.kubelet.streaming.backend import (
     Process,
     Streams,
 )
+from todoku.kubelet.streaming.routes import add_routes
 
-__all__ = ["Backend", "ByteReader", "ByteWriter", "LogOptions", "Process", "Streams"]
+__all__ = ["Backend", "ByteReader", "ByteWriter", "LogOptions", "Process", "Streams", "add_routes"]
