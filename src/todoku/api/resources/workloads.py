@@ -32,7 +32,7 @@ def selector_and_template(
 
 
 def template_problems(
-    spec: Object, *, rules: TemplateRules, path: Path = SPEC / "template"
+    spec: Object, *, rules: TemplateRules | None, path: Path = SPEC / "template"
 ) -> list[FieldError]:
     """The template, and that the selector matches its labels."""
     problems: list[FieldError] = []

@@ -1,0 +1,176 @@
+"""ConfigMap, Secret and ServiceAccount (core/v1)."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+
+from todoku.api import validation
+from todoku.api.errors import FieldError, Path, forbidden, invalid, required, too_long
+from todoku.api.meta import Object
+from todoku.api.resource import Column, Strategy
+from todoku.api.resources.generic import AGE, NAME
+from todoku.api.resources.rules import Rules
+from todoku.api.tables import created
+
+MAX_BYTES = 1024 * 1024
+
+
+def _key_problems(keys: object, path: Path) -> list[FieldError]:
+    return [
+        invalid(path.key(key), key, text)
+        for key in keys  # type: ignore[attr-defined]
+        for text in validation.config_map_key_problems(key)
+    ]
+
+
+def _immutable_problems(new: Object, old: Object, fields: tuple[str, ...]) -> list[FieldError]:
+    if not old.get("immutable"):
+        return []
+    problems: list[FieldError] = []
+    text = "field is immutable when `immutable` is set"
+    if new.get("immutable") is not True:
+        problems.append(forbidden(Path("immutable"), text))
+    for field in fields:
+        if (new.get(field) or {}) != (old.get(field) or {}):
+            problems.append(forbidden(Path(field), text))
+    return problems
+
+
+def _validate_config_map(new: Object, old: Object | None) -> list[FieldError]:
+    data, binary = new.get("data") or {}, new.get("binaryData") or {}
+    problems: list[FieldError] = []
+    total = 0
+    for key, value in data.items():
+        problems += _key_problems([key], Path("data"))
+        if key in binary:
+            problems.append(
+                invalid(Path("data").key(key), key, "duplicate of key present in binaryData")
+            )
+        total += len(value.encode())
+    problems += _key_problems(binary, Path("binaryData"))
+    total += sum(_decoded_size(value) for value in binary.values())
+    if total > MAX_BYTES:
+        problems.append(too_long(Path(""), MAX_BYTES))
+    if old is not None:
+        problems += _immutable_problems(new, old, ("data", "binaryData"))
+    return problems
+
+
+def _decoded_size(value: str) -> int:
+    return len(value) * 3 // 4 - value.count("=")
+
+
+CONFIG_MAP = Rules(
+    strategy=Strategy(validate=_validate_config_map, has_status=False, has_generation=False),
+    columns=(NAME, Column(name="Data", type="integer", description="Number of entries."), AGE),
+    row=lambda obj: [
+        obj["metadata"]["name"],
+        len(obj.get("data") or {}) + len(obj.get("binaryData") or {}),
+        created(obj),
+    ],
+)
+
+_TOKEN = "kubernetes.io/service-account-token"
+# type -> keys that must be there
+_NEEDED_KEYS = {
+    "kubernetes.io/dockercfg": (".dockercfg",),
+    "kubernetes.io/dockerconfigjson": (".dockerconfigjson",),
+    "kubernetes.io/ssh-auth": ("ssh-privatekey",),
+    "kubernetes.io/tls": ("tls.crt", "tls.key"),
+}
+
+
+def _default_secret(obj: Object) -> None:
+    if not obj.get("type"):
+        obj["type"] = "Opaque"
+
+
+def _prepare_secret(obj: Object) -> None:
+    """`stringData` is written once and never read back."""
+    plain = obj.pop("stringData", None)
+    if plain:
+        data = dict(obj.get("data") or {})
+        data.update(
+            {key: base64.b64encode(value.encode()).decode() for key, value in plain.items()}
+        )
+        obj["data"] = data
+
+
+def _prepare_secret_update(new: Object, old: Object) -> None:
+    _prepare_secret(new)
+
+
+def _validate_secret(new: Object, old: Object | None) -> list[FieldError]:
+    data = new.get("data") or {}
+    path = Path("data")
+    problems = _key_problems(data, path)
+    if sum(_decoded_size(value) for value in data.values()) > MAX_BYTES:
+        problems.append(too_long(path, MAX_BYTES))
+    problems += _by_type(new, data)
+    if old is not None:
+        problems += validation.immutable(new.get("type"), old.get("type"), Path("type"))
+        problems += _immutable_problems(new, old, ("data",))
+    return problems
+
+
+def _by_type(secret: Object, data: Object) -> list[FieldError]:
+    kind, path = secret.get("type"), Path("data")
+    if kind == _TOKEN:
+        annotations = secret["metadata"].get("annotations") or {}
+        if not annotations.get("kubernetes.io/service-account.name"):
+            at = (Path("metadata") / "annotations").key("kubernetes.io/service-account.name")
+            return [required(at)]
+    if kind == "kubernetes.io/basic-auth" and "username" not in data and "password" not in data:
+        return [required(path.key("username")), required(path.key("password"))]
+    problems = [
+        required(path.key(key)) for key in _NEEDED_KEYS.get(str(kind), ()) if key not in data
+    ]
+    if kind in ("kubernetes.io/dockercfg", "kubernetes.io/dockerconfigjson") and not problems:
+        problems += _json_problem(data, _NEEDED_KEYS[kind][0], path)
+    return problems
+
+
+def _json_problem(data: Object, key: str, path: Path) -> list[FieldError]:
+    try:
+        json.loads(base64.b64decode(data[key]))
+    except (ValueError, binascii.Error):
+        return [invalid(path.key(key), "<secret contents redacted>", "invalid JSON")]
+    return []
+
+
+SECRET = Rules(
+    strategy=Strategy(
+        default=_default_secret,
+        prepare_create=_prepare_secret,
+        prepare_update=_prepare_secret_update,
+        validate=_validate_secret,
+        selectable_fields=lambda obj: {"type": obj.get("type", "")},
+        selectable_field_names=("type",),
+        has_status=False,
+        has_generation=False,
+    ),
+    columns=(
+        NAME,
+        Column(name="Type", description="Used to facilitate programmatic handling of secret data."),
+        Column(name="Data", type="integer", description="Number of entries."),
+        AGE,
+    ),
+    row=lambda obj: [
+        obj["metadata"]["name"],
+        obj.get("type", ""),
+        len(obj.get("data") or {}),
+        created(obj),
+    ],
+)
+
+SERVICE_ACCOUNT = Rules(
+    strategy=Strategy(has_status=False, has_generation=False, delete_returns_object=True),
+    columns=(
+        NAME,
+        Column(name="Secrets", type="integer", description="Number of secrets it lists."),
+        AGE,
+    ),
+    row=lambda obj: [obj["metadata"]["name"], len(obj.get("secrets") or ()), created(obj)],
+)

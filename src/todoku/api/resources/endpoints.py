@@ -1,0 +1,248 @@
+"""Endpoints (core/v1) and EndpointSlice (discovery.k8s.io/v1)."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Sequence
+
+from todoku.api import validation
+from todoku.api.errors import (
+    FieldError,
+    Path,
+    duplicate,
+    invalid,
+    not_supported,
+    required,
+    too_many,
+)
+from todoku.api.meta import Object
+from todoku.api.resource import Column, Strategy
+from todoku.api.resources.generic import AGE, NAME
+from todoku.api.resources.rules import Rules
+from todoku.api.resources.service_validation import (
+    PROTOCOLS,
+    address_problems,
+    special_address_problems,
+)
+from todoku.api.tables import created
+
+
+def _default(obj: Object) -> None:
+    for subset in obj.get("subsets") or ():
+        for port in subset.get("ports") or ():
+            if not port.get("protocol"):
+                port["protocol"] = "TCP"
+
+
+def _validate(new: Object, old: Object | None) -> list[FieldError]:
+    problems: list[FieldError] = []
+    for index, subset in enumerate(new.get("subsets") or ()):
+        at = Path("subsets") / index
+        ready, waiting = subset.get("addresses") or (), subset.get("notReadyAddresses") or ()
+        if not ready and not waiting:
+            problems.append(required(at, "must specify `addresses` or `notReadyAddresses`"))
+        for field, addresses in (("addresses", ready), ("notReadyAddresses", waiting)):
+            for number, one in enumerate(addresses):
+                where = at / field / number
+                problems += address_problems(one.get("ip") or "", where / "ip")
+                problems += special_address_problems(one.get("ip") or "", where / "ip")
+                if one.get("hostname"):
+                    name = one["hostname"]
+                    problems += [
+                        invalid(where / "hostname", name, t) for t in validation.dns1123_label(name)
+                    ]
+        ports = subset.get("ports") or ()
+        for number, port in enumerate(ports):
+            problems += _port(port, at / "ports" / number, named=len(ports) > 1)
+    return problems
+
+
+def _port(port: Object, at: Path, *, named: bool) -> list[FieldError]:
+    problems: list[FieldError] = []
+    name = port.get("name") or ""
+    if named and not name:
+        problems.append(required(at / "name"))
+    elif name:
+        problems += [invalid(at / "name", name, text) for text in validation.dns1123_label(name)]
+    problems += validation.port_number(port.get("port"), at / "port")
+    if port.get("protocol") not in PROTOCOLS:
+        problems.append(not_supported(at / "protocol", port.get("protocol") or "", PROTOCOLS))
+    return problems
+
+
+def _shown(obj: Object) -> str:
+    """`10.0.0.1:80,10.0.0.2:80 + 3 more...`"""
+    found: list[str] = []
+    for subset in obj.get("subsets") or ():
+        addresses = [one.get("ip", "") for one in subset.get("addresses") or ()]
+        ports = subset.get("ports") or ()
+        if not ports:
+            found += addresses
+        for port in ports:
+            found += [_joined(address, port.get("port")) for address in addresses]
+    return _cut(found)
+
+
+def _joined(address: str, port: object) -> str:
+    return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
+
+
+def _cut(found: Sequence[str]) -> str:
+    if not found:
+        return "<none>"
+    more = f" + {len(found) - 3} more..." if len(found) > 3 else ""
+    return ",".join(found[:3]) + more
+
+
+def _warnings(new: Object, old: Object | None) -> list[str]:
+    return ["v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"]
+
+
+ENDPOINTS = Rules(
+    strategy=Strategy(
+        default=_default,
+        validate=_validate,
+        warnings=_warnings,
+        has_status=False,
+        has_generation=False,
+    ),
+    columns=(
+        NAME,
+        Column(name="Endpoints", description="Addresses and ports of the service."),
+        AGE,
+    ),
+    row=lambda obj: [obj["metadata"]["name"], _shown(obj), created(obj)],
+)
+
+
+def _default_slice(obj: Object) -> None:
+    for port in obj.get("ports") or ():
+        if port.get("name") is None:
+            port["name"] = ""
+        if not port.get("protocol"):
+            port["protocol"] = "TCP"
+    if obj.get("endpoints") is None:
+        obj["endpoints"] = []
+    if obj.get("ports") is None:
+        obj["ports"] = []
+
+
+_ADDRESS_TYPES = ("FQDN", "IPv4", "IPv6")
+_MAX_ENDPOINTS, _MAX_ADDRESSES, _MAX_PORTS, _MAX_HINTS = 1000, 100, 20000, 8
+
+
+def _validate_slice(new: Object, old: Object | None) -> list[FieldError]:
+    problems: list[FieldError] = []
+    kind = new.get("addressType") or ""
+    if not kind:
+        problems.append(required(Path("addressType")))
+    elif kind not in _ADDRESS_TYPES:
+        problems.append(not_supported(Path("addressType"), kind, _ADDRESS_TYPES))
+    endpoints = new.get("endpoints") or ()
+    if len(endpoints) > _MAX_ENDPOINTS:
+        problems.append(too_many(Path("endpoints"), len(endpoints), _MAX_ENDPOINTS))
+    for index, endpoint in enumerate(endpoints):
+        problems += _endpoint(endpoint, kind, Path("endpoints") / index)
+    problems += _slice_ports(new.get("ports") or ())
+    if old is not None:
+        problems += validation.immutable(kind, old.get("addressType"), Path("addressType"))
+    return problems
+
+
+def _endpoint(endpoint: Object, kind: str, at: Path) -> list[FieldError]:
+    problems: list[FieldError] = []
+    addresses = endpoint.get("addresses") or ()
+    if not addresses:
+        problems.append(required(at / "addresses", "must contain at least 1 address"))
+    elif len(addresses) > _MAX_ADDRESSES:
+        problems.append(too_many(at / "addresses", len(addresses), _MAX_ADDRESSES))
+    for index, address in enumerate(addresses):
+        problems += _address(address, kind, at / "addresses" / index)
+    if endpoint.get("hostname"):
+        name = endpoint["hostname"]
+        problems += [
+            invalid(at / "hostname", name, text) for text in validation.dns1123_label(name)
+        ]
+    if endpoint.get("nodeName"):
+        name = endpoint["nodeName"]
+        problems += [
+            invalid(at / "nodeName", name, text) for text in validation.dns1123_subdomain(name)
+        ]
+    for field in ("forZones", "forNodes"):
+        hints = (endpoint.get("hints") or {}).get(field) or ()
+        if len(hints) > _MAX_HINTS:
+            problems.append(too_many(at / "hints" / field, len(hints), _MAX_HINTS))
+        names = [one.get("name") or "" for one in hints]
+        for index, name in enumerate(names):
+            if name in names[:index]:
+                problems.append(duplicate(at / "hints" / field / index / "name", name))
+    return problems
+
+
+def _address(address: str, kind: str, at: Path) -> list[FieldError]:
+    if kind == "FQDN":
+        return [invalid(at, address, text) for text in validation.dns1123_subdomain(address)]
+    if kind not in ("IPv4", "IPv6"):
+        return []
+    problems = address_problems(address, at)
+    if problems:
+        return problems
+    if f"IPv{ipaddress.ip_address(address).version}" != kind:
+        return [invalid(at, address, f"must be a valid {kind} address")]
+    return special_address_problems(address, at)
+
+
+def _slice_ports(ports: Sequence[Object]) -> list[FieldError]:
+    problems: list[FieldError] = []
+    names: set[str] = set()
+    if len(ports) > _MAX_PORTS:
+        problems.append(too_many(Path("ports"), len(ports), _MAX_PORTS))
+    for index, port in enumerate(ports):
+        at, name = Path("ports") / index, port.get("name") or ""
+        if name:
+            problems += [
+                invalid(at / "name", name, text) for text in validation.dns1123_label(name)
+            ]
+        if name in names:
+            problems.append(duplicate(at / "name", name))
+        names.add(name)
+        if port.get("protocol") not in PROTOCOLS:
+            problems.append(not_supported(at / "protocol", port.get("protocol") or "", PROTOCOLS))
+        if port.get("port") is not None:
+            problems += validation.port_number(port["port"], at / "port")
+    return problems
+
+
+def _slice_row(obj: Object) -> list[object]:
+    ports = [
+        str(port["port"]) if port.get("port") is not None else "*"
+        for port in obj.get("ports") or ()
+    ]
+    addresses = [a for one in obj.get("endpoints") or () for a in one.get("addresses") or ()]
+    return [
+        obj["metadata"]["name"],
+        obj.get("addressType", ""),
+        _short(ports) if ports else "<unset>",
+        _short(addresses) if addresses else "<unset>",
+        created(obj),
+    ]
+
+
+def _short(found: Sequence[str]) -> str:
+    more = f" + {len(found) - 3} more..." if len(found) > 3 else ""
+    return ",".join(found[:3]) + more
+
+
+ENDPOINT_SLICE = Rules(
+    strategy=Strategy(
+        default=_default_slice, validate=_validate_slice, has_status=False, has_generation=True
+    ),
+    columns=(
+        NAME,
+        Column(name="AddressType", description="The kind of address it carries."),
+        Column(name="Ports", description="The ports of its endpoints."),
+        Column(name="Endpoints", description="The addresses of its endpoints."),
+        AGE,
+    ),
+    row=_slice_row,
+)

@@ -1,0 +1,211 @@
+"""Event: core/v1 and events.k8s.io/v1 are two views of one stored object."""
+
+from __future__ import annotations
+
+from todoku.api import validation
+from todoku.api.errors import FieldError, Path, invalid, required
+from todoku.api.meta import Object
+from todoku.api.resource import Column, Strategy
+from todoku.api.resources.generic import NAME
+from todoku.api.resources.rules import Rules
+from todoku.api.tables import Since
+
+# events.k8s.io/v1 -> core/v1
+_FIELDS = {
+    "note": "message",
+    "regarding": "involvedObject",
+    "reportingController": "reportingComponent",
+    "deprecatedSource": "source",
+    "deprecatedFirstTimestamp": "firstTimestamp",
+    "deprecatedLastTimestamp": "lastTimestamp",
+    "deprecatedCount": "count",
+}
+_BACK = {old: new for new, old in _FIELDS.items()}
+
+
+def to_core(obj: Object) -> Object:
+    """An events.k8s.io/v1 Event as core/v1."""
+    out = {_FIELDS.get(key, key): value for key, value in obj.items()}
+    return {**out, "apiVersion": "v1", "kind": "Event"}
+
+
+def from_core(obj: Object) -> Object:
+    """A core/v1 Event as events.k8s.io/v1."""
+    out = {_BACK.get(key, key): value for key, value in obj.items()}
+    return {**out, "apiVersion": "events.k8s.io/v1", "kind": "Event"}
+
+
+_NAMESPACE_TEXT = "does not match event.namespace"
+
+
+def _validate(new: Object, old: Object | None) -> list[FieldError]:
+    """core/v1: legacy validation."""
+    problems: list[FieldError] = []
+    namespace = (new.get("involvedObject") or {}).get("namespace") or ""
+    own = new["metadata"].get("namespace", "")
+    path = Path("involvedObject") / "namespace"
+    if not namespace:
+        if own not in ("default", "kube-system"):
+            problems.append(invalid(path, namespace, _NAMESPACE_TEXT))
+    elif namespace != own:
+        problems.append(invalid(path, namespace, _NAMESPACE_TEXT))
+    return problems + (_modern(new) if new.get("eventTime") and old is None else [])
+
+
+def _modern(event: Object) -> list[FieldError]:
+    """Events with an eventTime obey the rules of the new API."""
+    problems: list[FieldError] = []
+    controller = event.get("reportingComponent") or ""
+    if not controller:
+        problems.append(required(Path("reportingController")))
+    else:
+        texts = validation.qualified_name_problems(controller)
+        problems += [invalid(Path("reportingController"), controller, text) for text in texts]
+    for field in ("reportingInstance", "action", "reason"):
+        if not event.get(field):
+            problems.append(required(Path(field)))
+        elif len(event[field]) > 128:
+            problems.append(invalid(Path(field), "", "can have at most 128 characters"))
+    if len(event.get("message") or "") > 1024:
+        problems.append(invalid(Path("message"), "", "can have at most 1024 characters"))
+    return problems
+
+
+_IMMUTABLE = (
+    "regarding",
+    "related",
+    "note",
+    "reason",
+    "action",
+    "reportingController",
+    "reportingInstance",
+    "type",
+    "eventTime",
+)
+
+
+def _validate_new(new: Object, old: Object | None) -> list[FieldError]:
+    """events.k8s.io/v1: strict validation."""
+    problems = _modern(to_core(new)) if old is None else []
+    if old is None and not new.get("eventTime"):
+        problems.append(required(Path("eventTime")))
+    if new.get("type") not in ("Normal", "Warning"):
+        problems.append(invalid(Path("type"), "", f"has invalid value: {new.get('type') or ''}"))
+    if old is None:
+        for field in (
+            "deprecatedSource",
+            "deprecatedFirstTimestamp",
+            "deprecatedLastTimestamp",
+            "deprecatedCount",
+        ):
+            if new.get(field):
+                problems.append(invalid(Path(field), "", "must be unset in the new API"))
+        return problems
+    for field in _IMMUTABLE:
+        problems += validation.immutable(new.get(field), old.get(field), Path(field))
+    return problems
+
+
+def _last_seen(event: Object) -> object:
+    """The LAST SEEN column of the core view."""
+    series = event.get("series") or {}
+    if series.get("lastObservedTime"):
+        return Since(series["lastObservedTime"])
+    moment = (
+        event.get("lastTimestamp") or event.get("eventTime") or event.get("firstTimestamp") or ""
+    )
+    return Since(moment)
+
+
+def _first_seen(event: Object) -> object:
+    return Since(event.get("firstTimestamp") or event.get("eventTime") or "")
+
+
+def _row(event: Object) -> list[object]:
+    target = event.get("involvedObject") or {}
+    source = event.get("source") or {}
+    component = source.get("component") or event.get("reportingComponent") or ""
+    host = (
+        source.get("host")
+        or (event.get("reportingInstance") if not source.get("component") else "")
+        or ""
+    )
+    count = (event.get("series") or {}).get("count") or event.get("count") or 1
+    return [
+        _last_seen(event),
+        event.get("type", ""),
+        event.get("reason", ""),
+        f"{target.get('kind', '').lower()}/{target.get('name', '')}",
+        target.get("fieldPath", ""),
+        f"{component}, {host}" if host else component,
+        (event.get("message") or "").strip(),
+        _first_seen(event),
+        count,
+        event["metadata"]["name"],
+    ]
+
+
+def _selectable(event: Object) -> dict[str, str]:
+    target, source = event.get("involvedObject") or {}, event.get("source") or {}
+    fields = {f"involvedObject.{key}": target.get(key, "") for key in _TARGET_FIELDS}
+    return {
+        **fields,
+        "reason": event.get("reason", ""),
+        "reportingComponent": event.get("reportingComponent", ""),
+        "source": source.get("component") or event.get("reportingComponent", ""),
+        "type": event.get("type", ""),
+    }
+
+
+_TARGET_FIELDS = ("kind", "namespace", "name", "uid", "apiVersion", "resourceVersion", "fieldPath")
+
+
+def _selectable_new(event: Object) -> dict[str, str]:
+    core = _selectable(to_core(event))
+    out = {key.replace("involvedObject", "regarding"): value for key, value in core.items()}
+    out["reportingController"] = out.pop("reportingComponent")
+    out.pop("source")
+    return out
+
+
+_COLUMNS = (
+    Column(name="Last Seen", description="Time since it was last observed."),
+    Column(name="Type", description="Normal or Warning."),
+    Column(name="Reason", description="Why it happened, in one word."),
+    Column(name="Object", description="The object it is about."),
+    Column(name="Subobject", priority=1, description="The part of that object."),
+    Column(name="Source", priority=1, description="Who reported it."),
+    Column(name="Message", description="What happened."),
+    Column(name="First Seen", priority=1, description="Time since it was first observed."),
+    Column(name="Count", type="integer", priority=1, description="How often it was observed."),
+    Column(name="Name", format="name", priority=1, description=NAME.description),
+)
+
+EVENT = Rules(
+    strategy=Strategy(
+        validate=_validate,
+        selectable_fields=_selectable,
+        selectable_field_names=tuple(_selectable({"metadata": {}})),
+        has_status=False,
+        has_generation=False,
+        allow_create_on_update=True,
+    ),
+    columns=_COLUMNS,
+    row=_row,
+)
+
+EVENT_V1 = Rules(
+    strategy=Strategy(
+        validate=_validate_new,
+        selectable_fields=_selectable_new,
+        selectable_field_names=tuple(_selectable_new({"metadata": {}})),
+        has_status=False,
+        has_generation=False,
+        allow_create_on_update=True,
+    ),
+    columns=_COLUMNS,
+    row=lambda obj: _row(to_core(obj)),
+    storage=("", "v1"),
+    to_storage=to_core,
+    from_storage=from_core,
+)

@@ -1,0 +1,230 @@
+"""Validating and mutating webhook configurations (admissionregistration.k8s.io/v1)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from urllib.parse import urlsplit
+
+from todoku.api import validation
+from todoku.api.errors import FieldError, Path, duplicate, invalid, not_supported, required
+from todoku.api.meta import Object
+from todoku.api.resource import Column, Strategy
+from todoku.api.resources.generic import AGE, NAME
+from todoku.api.resources.rules import Rules
+from todoku.api.selectors import selector_problems
+from todoku.api.tables import created
+
+_OPERATIONS = ("*", "CONNECT", "CREATE", "DELETE", "UPDATE")
+_SCOPES = ("*", "Cluster", "Namespaced")
+_KNOWN_REVIEWS = ("v1", "v1beta1")
+
+
+def default_webhooks(obj: Object, *, mutating: bool) -> None:
+    for webhook in obj.get("webhooks") or ():
+        for field, value in (
+            ("failurePolicy", "Fail"),
+            ("matchPolicy", "Equivalent"),
+            ("timeoutSeconds", 10),
+        ):
+            if webhook.get(field) is None:
+                webhook[field] = value
+        for field in ("namespaceSelector", "objectSelector"):
+            if webhook.get(field) is None:
+                webhook[field] = {}
+        if mutating and webhook.get("reinvocationPolicy") is None:
+            webhook["reinvocationPolicy"] = "Never"
+        service = (webhook.get("clientConfig") or {}).get("service")
+        if service is not None and service.get("port") is None:
+            service["port"] = 443
+        for rule in webhook.get("rules") or ():
+            if rule.get("scope") is None:
+                rule["scope"] = "*"
+
+
+def _validate(new: Object, *, mutating: bool) -> list[FieldError]:
+    problems: list[FieldError] = []
+    names: set[str] = set()
+    for index, webhook in enumerate(new.get("webhooks") or ()):
+        at = Path("webhooks") / index
+        problems += _webhook(webhook, at, mutating=mutating)
+        name = webhook.get("name") or ""
+        if name in names:
+            problems.append(duplicate(at / "name", name))
+        names.add(name)
+    return problems
+
+
+def _webhook(webhook: Object, at: Path, *, mutating: bool) -> list[FieldError]:
+    problems = full_name_problems(webhook.get("name") or "", at / "name")
+    for index, rule in enumerate(webhook.get("rules") or ()):
+        problems += rule_problems(rule, at / "rules" / index)
+    problems += _choice(webhook, "failurePolicy", ("Fail", "Ignore"), at)
+    problems += _choice(webhook, "matchPolicy", ("Equivalent", "Exact"), at)
+    if mutating:
+        problems += _choice(webhook, "reinvocationPolicy", ("IfNeeded", "Never"), at)
+    effects = webhook.get("sideEffects")
+    if effects is None:
+        problems.append(required(at / "sideEffects", "must specify one of None, NoneOnDryRun"))
+    elif effects not in ("None", "NoneOnDryRun"):
+        problems.append(not_supported(at / "sideEffects", effects, ("None", "NoneOnDryRun")))
+    timeout = webhook.get("timeoutSeconds")
+    if timeout is not None and not 1 <= timeout <= 30:
+        text = "the timeout value must be between 1 and 30 seconds"
+        problems.append(invalid(at / "timeoutSeconds", timeout, text))
+    problems += selector_problems(webhook.get("namespaceSelector"), at / "namespaceSelector")
+    problems += selector_problems(webhook.get("objectSelector"), at / "objectSelector")
+    problems += client_config_problems(webhook.get("clientConfig") or {}, at / "clientConfig")
+    problems += _versions(
+        webhook.get("admissionReviewVersions") or (), at / "admissionReviewVersions"
+    )
+    problems += _conditions(webhook.get("matchConditions") or (), at / "matchConditions")
+    return problems
+
+
+def full_name_problems(name: str, path: Path) -> list[FieldError]:
+    """A name with at least three parts (IsFullyQualifiedName)."""
+    if not name:
+        return [required(path)]
+    problems = [invalid(path, name, text) for text in validation.dns1123_subdomain(name)]
+    if not problems and len(name.split(".")) < 3:
+        text = "should be a domain with at least three segments separated by dots"
+        problems.append(invalid(path, name, text))
+    return problems
+
+
+def _choice(holder: Object, field: str, supported: tuple[str, ...], at: Path) -> list[FieldError]:
+    value = holder.get(field)
+    if value is not None and value not in supported:
+        return [not_supported(at / field, value, supported)]
+    return []
+
+
+def rule_problems(rule: Object, at: Path) -> list[FieldError]:
+    """RuleWithOperations."""
+    problems: list[FieldError] = []
+    for field in ("apiGroups", "apiVersions", "resources"):
+        values = rule.get(field) or []
+        if not values:
+            problems.append(required(at / field))
+        elif "*" in values and len(values) > 1 and field != "resources":
+            text = f"if '*' is present, must not specify other {_WORDS[field]}"
+            problems.append(invalid(at / field, values, text))
+        if field == "apiVersions":
+            problems += [required(at / field / i) for i, value in enumerate(values) if not value]
+    problems += _choice(rule, "scope", _SCOPES, at)
+    operations = rule.get("operations") or []
+    if not operations:
+        problems.append(required(at / "operations"))
+    if "*" in operations and len(operations) > 1:
+        text = "if '*' is present, must not specify other operations"
+        problems.append(invalid(at / "operations", operations, text))
+    problems += [
+        not_supported(at / "operations" / index, one, _OPERATIONS)
+        for index, one in enumerate(operations)
+        if one not in _OPERATIONS
+    ]
+    return problems
+
+
+_WORDS = {"apiGroups": "API groups", "apiVersions": "API versions"}
+
+
+def client_config_problems(config: Object, at: Path) -> list[FieldError]:
+    """Exactly one of url and service (admissionregistration, CRD conversion)."""
+    url, service = config.get("url"), config.get("service")
+    if (url is None) == (service is None):
+        return [required(at, "exactly one of url or service is required")]
+    if service is None:
+        return _url(str(url), at / "url")
+    problems: list[FieldError] = []
+    if not service.get("name"):
+        problems.append(required(at / "service" / "name", "service name is required"))
+    if not service.get("namespace"):
+        problems.append(required(at / "service" / "namespace", "service namespace is required"))
+    path = service.get("path")
+    if path is not None and not path.startswith("/"):
+        problems.append(invalid(at / "service" / "path", path, "must start with a '/'"))
+    if service.get("port") is not None and not 1 <= service["port"] <= 65535:
+        text = "port is not valid: must be between 1 and 65535, inclusive"
+        problems.append(invalid(at / "service" / "port", service["port"], text))
+    return problems
+
+
+def _url(url: str, at: Path) -> list[FieldError]:
+    form = "; desired format: https://host[/path]"
+    try:
+        parts = urlsplit(url)
+    except ValueError as error:
+        return [required(at, f"url must be a valid URL: {error}{form}")]
+    problems: list[FieldError] = []
+    if parts.scheme != "https":
+        problems.append(invalid(at, parts.scheme, f"'https' is the only allowed URL scheme{form}"))
+    if not parts.hostname:
+        problems.append(invalid(at, parts.netloc, f"host must be specified{form}"))
+    if parts.username is not None:
+        problems.append(invalid(at, parts.username, "user information is not permitted in the URL"))
+    if parts.fragment:
+        problems.append(invalid(at, parts.fragment, "fragments are not permitted in the URL"))
+    if parts.query:
+        problems.append(invalid(at, parts.query, "query parameters are not permitted in the URL"))
+    return problems
+
+
+def _versions(versions: Sequence[str], at: Path) -> list[FieldError]:
+    if not versions:
+        text = f"must specify one of {', '.join(_KNOWN_REVIEWS)}"
+        return [required(at, text)]
+    problems: list[FieldError] = []
+    for index, version in enumerate(versions):
+        if version in versions[:index]:
+            problems.append(invalid(at / index, version, "duplicate version"))
+        else:
+            problems += [
+                invalid(at / index, version, text) for text in validation.dns1035_label(version)
+            ]
+    if not problems and not any(one in _KNOWN_REVIEWS for one in versions):
+        text = f"must include at least one of {', '.join(_KNOWN_REVIEWS)}"
+        problems.append(invalid(at, list(versions), text))
+    return problems
+
+
+def _conditions(conditions: Sequence[Object], at: Path) -> list[FieldError]:
+    problems: list[FieldError] = []
+    names: set[str] = set()
+    if len(conditions) > 64:
+        problems.append(
+            FieldError(
+                at, "FieldValueTooMany", f"Too many: {len(conditions)}: must have at most 64 items"
+            )
+        )
+    for index, one in enumerate(conditions):
+        name = one.get("name") or ""
+        if not name:
+            problems.append(required(at / index / "name"))
+        elif name in names:
+            problems.append(duplicate(at / index / "name", name))
+        names.add(name)
+        if not (one.get("expression") or "").strip():
+            problems.append(required(at / index / "expression"))
+    return problems
+
+
+def _rules(*, mutating: bool) -> Rules:
+    default: Callable[[Object], None] = lambda obj: default_webhooks(obj, mutating=mutating)  # noqa: E731
+    return Rules(
+        strategy=Strategy(
+            default=default,
+            validate=lambda new, old: _validate(new, mutating=mutating),
+            has_status=False,
+        ),
+        columns=(
+            NAME,
+            Column(name="Webhooks", type="integer", description="Number of webhooks."),
+            AGE,
+        ),
+        row=lambda obj: [obj["metadata"]["name"], len(obj.get("webhooks") or ()), created(obj)],
+    )
+
+
+VALIDATING = _rules(mutating=False)
+MUTATING = _rules(mutating=True)
