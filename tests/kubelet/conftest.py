@@ -1,10 +1,8 @@
-import contextlib
-
 import pytest
+import pytest_asyncio
 
 from tests.support.apiserver import running_api
 from tests.support.node import running_node
-from todoku.api import errors
 from todoku.images import Config, ImageStore, Server
 
 
@@ -13,24 +11,21 @@ def image_cache(tmp_path_factory):
     return tmp_path_factory.mktemp("image-cache")
 
 
-@pytest.fixture
-async def node(image_cache, tmp_path):
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def node(image_cache, tmp_path_factory):
     """A node with a kubelet; the API server and the image service run in this process."""
+    folder = tmp_path_factory.mktemp("node")
     config = Config(
         root=image_cache / "images", packages=image_cache / "packages", order=("recipe",)
     )
     async with (
         running_api() as api,
-        Server(ImageStore(config), tmp_path / "images.sock"),
-        running_node(api, tmp_path / "images.sock", tmp_path / "node") as node,
+        Server(ImageStore(config), folder / "images.sock"),
+        running_node(api, folder / "images.sock", folder / "node") as node,
     ):
-        for kind, name in (("namespaces", "default"), ("namespaces", "kube-node-lease")):
-            with contextlib.suppress(errors.AlreadyExists):
-                await node.client.create(
-                    kind, {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
-                )
-        with contextlib.suppress(errors.AlreadyExists):
-            await node.client.create(
-                "serviceaccounts", {"metadata": {"name": "default", "namespace": "default"}}
-            )
+        await node.make("namespaces", {"metadata": {"name": "default"}})
+        await node.make("namespaces", {"metadata": {"name": "kube-node-lease"}})
+        await node.make(
+            "serviceaccounts", {"metadata": {"name": "default", "namespace": "default"}}
+        )
         yield node

@@ -12,6 +12,7 @@ import json
 import os
 import signal
 import socket
+import ssl
 import sys
 import time
 from collections.abc import AsyncIterator
@@ -19,8 +20,11 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import aiohttp
+
 from tests.support.apiserver import RunningApi
 from tests.support.netns import Netns
+from todoku.api import errors
 from todoku.client import Client, ClientConfig
 from todoku.linux.cgroups import Cgroups
 from todoku.linux.namespaces import socket_in
@@ -32,15 +36,10 @@ class TestNode:
     __test__ = False
 
     def __init__(
-        self, api: RunningApi, client: Client, folder: Path, name: str, cgroup: str
+        self, api: RunningApi, client: Client, folder: Path, name: str, cgroup: str, netns: Netns
     ) -> None:
-        self.api, self.client, self.folder, self.name, self.cgroup = (
-            api,
-            client,
-            folder,
-            name,
-            cgroup,
-        )
+        self.api, self.client, self.folder = api, client, folder
+        self.name, self.cgroup, self.netns = name, cgroup, netns
         self.process: asyncio.subprocess.Process | None = None
         self.agent: asyncio.subprocess.Process | None = None
 
@@ -58,6 +57,11 @@ class TestNode:
                      "terminationGracePeriodSeconds": 1, **spec},
         }  # fmt: skip
         return await self.client.create("pods", body)
+
+    async def make(self, resource: str, obj: dict[str, Any]) -> None:
+        """Create an object; one that is there already is fine."""
+        with contextlib.suppress(errors.AlreadyExists):
+            await self.client.create(resource, obj)
 
     async def get(self, name: str) -> dict[str, Any]:
         return await self.client.get("pods", name, "default")
@@ -77,8 +81,6 @@ class TestNode:
         )
 
     async def gone(self, name: str, *, seconds: float = 20) -> None:
-        from todoku.api import errors
-
         deadline = time.monotonic() + seconds
         while time.monotonic() < deadline:
             try:
@@ -92,6 +94,17 @@ class TestNode:
         found = await self.client.list("events", "default")
         return [one for one in found.items if one["involvedObject"]["name"] == name]
 
+    async def output(self, name: str, script: str, **spec: Any) -> str:
+        """Run a shell script in a busybox pod to its end; what it wrote.  `container` fields go beside it."""
+        container = {"name": "main", "image": "busybox", "command": ["sh", "-c", script]}
+        container |= spec.pop("container", {})
+        await self.pod(name, restartPolicy="Never", containers=[container], **spec)
+        done = {"Succeeded", "Failed"}
+        pod = await self.until(name, lambda pod: pod.get("status", {}).get("phase") in done)
+        text = await self.logs(pod, "main")
+        assert pod["status"]["phase"] == "Succeeded", (pod["status"], text)
+        return text
+
     async def logs(self, pod: dict[str, Any], container: str, restart: int = 0) -> str:
         """The text of a container's log file."""
         meta = pod["metadata"]
@@ -103,6 +116,41 @@ class TestNode:
             / f"{restart}.log"
         )
         return "".join(line.split(" ", 3)[3] + "\n" for line in path.read_text().splitlines())
+
+    def log_of(self, pod: dict[str, Any], container: str, restart: int = 0) -> str:
+        """The raw log file."""
+        meta = pod["metadata"]
+        folder = f"default_{meta['name']}_{meta['uid']}"
+        return (
+            self.folder / "host/var/log/pods" / folder / container / f"{restart}.log"
+        ).read_text()
+
+    async def inside(self, *argv: str, check: bool = True) -> str:
+        """Run a program of this machine inside the node's namespaces; its output."""
+        init = await self._init()
+        process = await asyncio.create_subprocess_exec(
+            "nsenter", f"--target={init}", "--net", "--mount", "--pid", "--", *argv,
+            stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+        )  # fmt: skip
+        out, _ = await process.communicate()
+        assert not check or process.returncode == 0, out.decode()
+        return out.decode()
+
+    @asynccontextmanager
+    async def kubelet(self, *, cert: bool = True) -> AsyncIterator[aiohttp.ClientSession]:
+        """A client of the node's port 10250, with the administrator's certificate or without one."""
+        context = ssl.create_default_context(cafile=self.api.ca_file)
+        if cert:
+            context.load_cert_chain(self.api.cert_file, self.api.key_file)
+
+        def inside(address: Any) -> socket.socket:
+            sock = socket_in(self.netns.path, address[0], address[1])
+            sock.setblocking(False)
+            return sock
+
+        connector = aiohttp.TCPConnector(ssl=context, socket_factory=inside)
+        async with aiohttp.ClientSession("https://127.0.0.1:10250", connector=connector) as session:
+            yield session
 
     async def stop_agent(self, number: int = signal.SIGTERM) -> None:
         assert self.agent is not None
@@ -146,6 +194,11 @@ async def running_node(
         "run_dir": str(folder / "run"), "kubeconfig": api.kubeconfig, "images": str(images),
         "timings": timings, "more": {"cgroup_parent": cgroup, **more},
     }  # fmt: skip
+    pair = api.authority.issue(
+        f"system:node:{name}", groups=("system:nodes",), hosts=("127.0.0.1",)
+    )
+    cert, key = pair.write(folder, "kubelet")
+    settings["more"] |= {"server_cert": cert, "server_key": key, "client_ca": api.ca_file}
     (folder / "settings.json").write_text(json.dumps(settings))
     netns = Netns(name)
     try:
@@ -153,7 +206,7 @@ async def running_node(
             _relayed(netns, api.url) as _,
             Client(ClientConfig.from_kubeconfig(api.kubeconfig)) as client,
         ):
-            node = TestNode(api, client, folder, name, cgroup)
+            node = TestNode(api, client, folder, name, cgroup, netns)
             node.process = await asyncio.create_subprocess_exec(
                 "nsenter", f"--net={netns.path}", "--", "unshare", "--mount", "--pid", "--fork", "--mount-proc",
                 "--kill-child", "catatonit", "-P",

@@ -23,7 +23,7 @@ from todoku.kubelet.config import KubeletConfig
 from todoku.kubelet.context import Context
 from todoku.kubelet.records import PodRecord
 from todoku.kubelet.runner import pod_cgroup
-from todoku.kubelet.streaming.backend import Backend, LogOptions
+from todoku.kubelet.streaming import Backend, LogOptions, add_routes
 
 log = logs.get(__name__)
 
@@ -54,7 +54,7 @@ class KubeletServer:
         app.router.add_get("/pods", self._list)
         app.router.add_get("/stats/summary", self._summary)
         app.router.add_get("/containerLogs/{namespace}/{pod}/{container}", self._logs)
-        mount_streaming(app, self._backend)
+        add_routes(app, self._backend)
         runner = web.AppRunner(
             app, handler_cancellation=True, access_log=None, shutdown_timeout=0.5
         )
@@ -194,15 +194,6 @@ def log_options(query: Any) -> LogOptions:
         limit_bytes=number("limitBytes"),
         stream=query.get("stream") or "All",
     )
-
-
-def mount_streaming(app: web.Application, backend: Backend) -> None:
-    """Add exec, attach and port-forward."""
-    from todoku.kubelet import streaming
-
-    add = getattr(streaming, "add_routes", None)
-    if add is not None:
-        add(app, backend)
 
 
 def _json(value: Any) -> web.Response:

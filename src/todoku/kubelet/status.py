@@ -154,13 +154,13 @@ def _container_status(record: PodRecord, kind: str, spec: Object, runtime: str) 
     status["state"] = _state(last, runtime)
     if previous is not None:
         status["lastState"] = {"terminated": _terminated(previous, runtime)}
+    _add_resources(status, spec)
     if kind == INIT and not restartable(spec):
         status["ready"] = last.state is State.EXITED and last.exit_code == 0
         return status
     if kind != EPHEMERAL:
         status["started"] = last.running and last.started is True
         status["ready"] = _is_ready(last)
-    _add_resources(status, spec)
     return status
 
 
