@@ -175,6 +175,6 @@ async def test_pods_that_are_gone_are_pruned(lab: Lab) -> None:
     async with lab.agent("n1") as network:
         await network.attach(pod("a"), lab.pods[0].path)
         await network.attach(pod("b"), lab.pods[1].path)
-        (gone,) = network.prune(frozenset({"uid-a"}))
+        (gone,) = await network.prune(frozenset({"uid-a"}))
         assert gone.uid == "uid-b"
         assert network.find("uid-a") is not None

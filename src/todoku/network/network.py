@@ -94,7 +94,7 @@ class PodNetwork:
 
     async def detach(self, pod: PodRef, netns: str) -> None:
         """Take the pod's interface and address away.  Repeatable; the namespace may be gone."""
-        self._wiring.detach(pod.uid)
+        await asyncio.to_thread(self._wiring.detach, pod.uid)
         if self._ipam is None:
             # Not ready yet; the lease would be adopted later, and nobody would release it.
             await self._ready.wait()
@@ -106,12 +106,12 @@ class PodNetwork:
         """The lease of a pod, adopted ones included."""
         return None if self._ipam is None else self._ipam.find(uid)
 
-    def prune(self, keep: frozenset[str]) -> tuple[Lease, ...]:
+    async def prune(self, keep: frozenset[str]) -> tuple[Lease, ...]:
         """Release leases and interfaces of pods that are not in `keep` (their uids); what was released."""
         ipam = self._leases()
         stale = tuple(lease for lease in ipam.leases() if lease.uid not in keep)
         for lease in stale:
-            self._wiring.detach(lease.uid)
+            await asyncio.to_thread(self._wiring.detach, lease.uid)
             ipam.release(lease.uid)
         for name in self._wiring.attached() - {host_interface(uid) for uid in keep}:
             log.warning("An interface belongs to no pod", interface=name)
@@ -186,9 +186,8 @@ class PodNetwork:
 
     async def _write_condition(self, node: Object) -> None:
         """Say that the network is available, as flannel does; the scheduler waits for it."""
-        for condition in (node.get("status") or {}).get("conditions") or ():
-            if condition["type"] == "NetworkUnavailable" and condition["status"] == "False":
-                return
+        if _available(node):
+            return
         now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
         condition = {
             "type": "NetworkUnavailable",
@@ -210,6 +209,7 @@ class PodNetwork:
             announced.peers(self._nodes.list(), self._config.node_name),
             announced.pod_cidr(own) if own else "",
             announced.peer_of(own) if own else None,
+            _available(own) if own else False,
         )
         if seen != self._seen:
             self._seen = seen
@@ -222,3 +222,11 @@ class PodNetwork:
             not present and getattr(what, "name", "") in _DEVICES for present, what in events
         ):
             self._wake.set()
+
+
+def _available(node: Object) -> bool:
+    """Whether the Node says already that its network is available."""
+    return any(
+        condition["type"] == "NetworkUnavailable" and condition["status"] == "False"
+        for condition in (node.get("status") or {}).get("conditions") or ()
+    )

@@ -143,7 +143,12 @@ class Wiring:
         return link is not None and link.forwarding
 
     def detach(self, uid: str) -> None:
-        self._links.delete(host_interface(uid))
+        """Delete a pod's interface.  Takes some 30 ms, in which the kernel waits for its own readers.
+
+        Any thread may call it: it uses a socket of its own.
+        """
+        with Links(self._netns) as links:
+            links.delete(host_interface(uid))
 
     def attached(self) -> set[str]:
         """The node's ends of all pods."""

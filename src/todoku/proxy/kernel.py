@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Self
 
 from todoku.aio import log as logs
+from todoku.linux import sysctl
 from todoku.linux.conntrack import UDP, Conntrack, Flow, Match
 from todoku.linux.namespaces import Netns
 from todoku.linux.nfnetlink import NetlinkError
@@ -19,6 +20,13 @@ from todoku.proxy.table import Plan, Table
 
 log = logs.get(__name__)
 
+_SETTINGS = (
+    # A packet out of the window must be translated all the same: untranslated, it makes its receiver
+    # reset the connection.
+    ("nf_conntrack_tcp_be_liberal", 1),
+    ("nf_conntrack_tcp_timeout_established", 86_400),
+    ("nf_conntrack_tcp_timeout_close_wait", 3_600),
+)
 _LIST_ONCE = 8  # more changed UDP frontends than this: one listing for all
 _SETS = (*rules.KEYED, *rules.SHARED)
 
@@ -36,6 +44,7 @@ class Kernel:
     """Applies plans in one network namespace.  Blocking; one user at a time."""
 
     def __init__(self, netns: Netns = None) -> None:
+        self._netns = netns
         self._nft = Nft(netns)
         self._elements = Elements(IPV4, rules.TABLE, netns)
         self._conntrack = Conntrack(netns)
@@ -65,7 +74,16 @@ class Kernel:
             self._nft.apply(rules.load())
             chains = self._nft.chains("ip", rules.TABLE)
         self.configure(node)
+        self._settle()
         table.adopt(self._dump(chains), chains)
+
+    def _settle(self) -> None:
+        """Connection tracking as kube-proxy sets it, in this network namespace."""
+        for name, value in _SETTINGS:
+            try:
+                sysctl.write(f"net/netfilter/{name}", value, self._netns)
+            except OSError as error:
+                log.debug("Cannot set", name=name, error=error)
 
     def configure(self, node: NodeView) -> None:
         """Program the cluster's pod and service ranges."""

@@ -1,9 +1,12 @@
 """Frontends as nftables: a few chains that never change, and elements that carry all data.  Pure.
 
-Looking up a packet costs two hash lookups whatever the number of Services, and adding a Service adds
-elements only.  `services` says which policy a frontend has; `picks` says how many endpoints; a map
-`endpoints-<k>` per endpoint count k holds them, picked by a random index.  Session affinity remembers
-clients, which needs chains and sets of its own for the Services that ask for it.
+`services` says, as a number, which policy a frontend has and how many endpoints; a map `endpoints-<k>` per
+endpoint count k holds them, picked by a random index.  So a packet costs two hash lookups whatever the
+number of Services, and adding a Service adds elements only.
+
+Numbers, not verdicts: for each new element that leads to a chain the kernel walks every such element of the
+table (and before 6.19, again through every chain that they lead to).  Only small maps lead to chains here.
+Session affinity remembers clients, which needs chains and sets of its own for the Services that ask for it.
 """
 
 import hashlib
@@ -24,17 +27,26 @@ MARK = 0x4000
 PROTOCOLS = {"TCP": 6, "UDP": 17, "SCTP": 132}
 _NAMES = {number: name for name, number in PROTOCOLS.items()}
 _EAGER_COUNTS = range(1, 5)
-_KEY_BYTES = 12
+MAX_ENDPOINTS = 0x3FFE
+_STICKY = 0x3FFF
+"""In place of a count: the Service has chains of its own."""
+_COUNT_MASK = 0x3FFF
+_POLICY_SHIFT = 16
+_POLICIES = {Policy.INTERNAL: 1, Policy.EXTERNAL: 2, Policy.EXTERNAL_LOCAL: 3}
 
 _KEY = "ip daddr . meta l4proto . th dport"
 
 
 def base() -> str:
     """The table with its chains, as nft text; loading it again changes nothing but creates what lacks."""
+    sticky = "\n".join(
+        f"add element ip {TABLE} {prefix}picks {{ {_STICKY} : goto {prefix}sticky }}"
+        for prefix in ("", "local-")
+    )
     counted = "\n".join(
         counted_chain(prefix, count) for prefix in ("", "local-") for count in _EAGER_COUNTS
     )
-    return f"{_BASE}\n{counted}"
+    return f"{_BASE}{sticky}\n{counted}"
 
 
 def layout() -> str:
@@ -68,8 +80,10 @@ def counted_chain(prefix: str, count: int) -> str:
         f"{{ typeof {_KEY} . {index} : ip daddr . th dport; }}\n"
         f"add chain ip {TABLE} {prefix}pick-{count}\n"
         f"flush chain ip {TABLE} {prefix}pick-{count}\n"
+        f"add rule ip {TABLE} {prefix}pick-{count} {_ONLY_MASQUERADE}\n"
         f"add rule ip {TABLE} {prefix}pick-{count} meta l4proto {{ tcp, udp, sctp }} "
-        f"dnat ip to {_KEY} . {index} map @{prefix}endpoints-{count}"
+        f"dnat ip to {_KEY} . {index} map @{prefix}endpoints-{count}\n"
+        f"add element ip {TABLE} {prefix}picks {{ {count} : goto {prefix}pick-{count} }}"
     )
 
 
@@ -85,11 +99,9 @@ def elements(frontend: Frontend) -> list[Element]:
     """Everything that one frontend adds to the maps and sets."""
     key = encode_key(frontend.key)
     comment = str(frontend.owner)
-    made: list[Element] = []
-    if frontend.cluster or frontend.local:
-        made.append(Element("services", key, Verdict(GOTO, frontend.policy.value), comment=comment))
-    made += _picked("", key, comment, frontend, frontend.cluster)
-    made += _picked("local-", key, comment, frontend, frontend.local)
+    policy = _POLICIES[frontend.policy] << _POLICY_SHIFT
+    made = _picked("", key, frontend, frontend.cluster, policy)
+    made += _picked("local-", key, frontend, frontend.local, 0)
     if frontend.refusal is not None:
         answer = Verdict(GOTO, "reject-packet") if frontend.refusal.rejects else Verdict(DROP)
         made.append(Element("no-endpoints", key, answer, comment=comment))
@@ -125,28 +137,39 @@ def decode_key(data: bytes) -> FrontendKey:
     return FrontendKey(socket.inet_ntoa(data[:4]), _NAMES.get(protocol, str(protocol)), port)
 
 
-KEYED = ("services", "picks", "local-picks", "no-endpoints", "firewall", "source-ranges")
+KEYED = (
+    "services", "local-services", "sticky", "local-sticky", "no-endpoints", "firewall", "source-ranges",
+)  # fmt: skip
 SHARED = ("cluster-ips", "hairpin")
 """Sets whose elements several frontends may share."""
 
 
 def _picked(
-    prefix: str, key: bytes, comment: str, frontend: Frontend, endpoints: tuple[Endpoint, ...]
-) -> Iterable[Element]:
+    prefix: str, key: bytes, frontend: Frontend, endpoints: tuple[Endpoint, ...], policy: int
+) -> list[Element]:
+    """What leads to the endpoints of one set, and, unless clients stick to them, the endpoints."""
     if not endpoints:
-        return
+        return []
+    comment = str(frontend.owner)
+    endpoints = endpoints[:MAX_ENDPOINTS]
+    count = _STICKY if frontend.affinity_seconds else len(endpoints)
+    made = [Element(f"{prefix}services", key, _number(policy | count), comment=comment)]
     if frontend.affinity_seconds:
         chain = affinity_chain(frontend.owner, prefix)
-        yield Element(f"{prefix}picks", key, Verdict(GOTO, chain), comment=comment)
-        return
-    count = len(endpoints)
-    yield Element(f"{prefix}picks", key, Verdict(GOTO, f"{prefix}pick-{count}"), comment=comment)
-    for index, endpoint in enumerate(endpoints):
-        yield Element(
-            f"{prefix}endpoints-{count}",
-            key + struct.pack("=I", index),  # numgen's result stays in host order
-            _encode_backend(endpoint.backend),
+        made.append(Element(f"{prefix}sticky", key, Verdict(GOTO, chain), comment=comment))
+        return made
+    made += [
+        Element(
+            f"{prefix}endpoints-{count}", key + _number(index), _encode_backend(endpoint.backend)
         )
+        for index, endpoint in enumerate(endpoints)
+    ]
+    return made
+
+
+def _number(value: int) -> bytes:
+    """Marks and random indexes are in host order, unlike everything from a packet."""
+    return struct.pack("=I", value)
 
 
 def _encode_backend(backend: Backend) -> bytes:
@@ -255,13 +278,18 @@ def _id(owner: PortName) -> str:
 
 
 _MARK = f"meta mark set meta mark | {MARK:#x}"
+_ONLY_MASQUERADE = f"meta mark set meta mark & {MARK:#x}"
 
 _BASE = f"""
 add table ip {TABLE} {{ comment "Services of this node; see todoku explain" ; }}
 table ip {TABLE} {{
-    map services {{ typeof {_KEY} : verdict; }}
-    map picks {{ typeof {_KEY} : verdict; }}
-    map local-picks {{ typeof {_KEY} : verdict; }}
+    # Numbers: policy (1 ClusterIP, 2 external, 3 external and local) << 16 | count of endpoints.
+    map services {{ typeof {_KEY} : meta mark; }}
+    map local-services {{ typeof {_KEY} : meta mark; }}
+    map picks {{ type mark : verdict; }}
+    map local-picks {{ type mark : verdict; }}
+    map sticky {{ typeof {_KEY} : verdict; }}
+    map local-sticky {{ typeof {_KEY} : verdict; }}
     map no-endpoints {{ typeof {_KEY} : verdict; }}
     map firewall {{ typeof {_KEY} : verdict; }}
     set source-ranges {{ typeof {_KEY} . ip saddr; flags interval; }}
@@ -287,26 +315,48 @@ table ip {TABLE} {{
 
     chain prerouting {{
         type nat hook prerouting priority -100; policy accept;
-        {_KEY} vmap @services
+        meta mark set {_KEY} map @services goto by-policy
     }}
     chain output {{
         type nat hook output priority -100; policy accept;
-        {_KEY} vmap @services
+        meta mark set {_KEY} map @services goto by-policy
+    }}
+    chain by-policy {{
+        meta mark & 0xff0000 vmap {{
+            0x10000 : goto {Policy.INTERNAL.value},
+            0x20000 : goto {Policy.EXTERNAL.value},
+            0x30000 : goto {Policy.EXTERNAL_LOCAL.value} }}
     }}
     chain {Policy.INTERNAL.value} {{
         ip saddr != @pods {_MARK}
-        {_KEY} vmap @picks
+        goto pick
     }}
     chain {Policy.EXTERNAL.value} {{
         {_MARK}
-        {_KEY} vmap @picks
+        goto pick
     }}
     # A pod or this node that uses an external address is spared the detour over another node.
     chain {Policy.EXTERNAL_LOCAL.value} {{
-        ip saddr @pods {_KEY} vmap @picks
-        fib saddr type local {_MARK}
-        fib saddr type local {_KEY} vmap @picks
-        {_KEY} vmap @local-picks
+        ip saddr @pods goto pick
+        fib saddr type local goto {Policy.EXTERNAL.value}
+        meta mark set 0
+        meta mark set {_KEY} map @local-services goto local-pick
+    }}
+    chain pick {{
+        meta mark & {_COUNT_MASK:#x} vmap @picks
+        meta mark set 0
+    }}
+    chain local-pick {{
+        meta mark & {_COUNT_MASK:#x} vmap @local-picks
+        meta mark set 0
+    }}
+    chain sticky {{
+        {_ONLY_MASQUERADE}
+        {_KEY} vmap @sticky
+    }}
+    chain local-sticky {{
+        {_ONLY_MASQUERADE}
+        {_KEY} vmap @local-sticky
     }}
 
     chain postrouting {{
