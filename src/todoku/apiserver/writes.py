@@ -94,7 +94,7 @@ def _metadata_problems(served: Served, new: Object, old: Object | None) -> list[
     resource = served.resource
     if old is None:
         return validation.object_meta(
-            new["metadata"], namespaced=resource.namespaced, name_rule=resource.strategy.name_rule
+            new["metadata"], namespaced=resource.namespaced, name_rule=resource.name_rule
         )
     return validation.object_meta(
         new["metadata"], namespaced=resource.namespaced, name_rule=validation.any_name
