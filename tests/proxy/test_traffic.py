@@ -15,7 +15,8 @@ import pytest
 from tests.support.netns import Netns, Server, ask, connect, namespaces
 from tests.support.services import endpoint, service, slice_of
 from todoku.api.meta import Object, key_of
-from todoku.proxy import Backend, FrontendKey, Kernel, NodeView, Table, decide, frontends
+from todoku.linux.nftables import IPV4, Elements, Nft
+from todoku.proxy import Backend, FrontendKey, Kernel, NodeView, Table, decide, frontends, rules
 
 NODE = NodeView("n1", addresses=("192.168.50.1",))
 CLUSTER_IP, LB_IP, EXTERNAL_IP = "10.96.0.20", "192.168.51.136", "192.168.51.77"
@@ -279,18 +280,19 @@ def test_affinity_moves_on_when_its_endpoint_goes(lab: Lab) -> None:
 
 def test_affinity_ends_with_its_timeout(lab: Lab) -> None:
     config = {"clientIP": {"timeoutSeconds": 1}}
-    sticky = service(sessionAffinity="ClientIP", sessionAffinityConfig=config)
-    lab.program((sticky, [EVERYBODY]))
-    picked = set()
-    for _ in range(4):
-        picked |= names(answers(lab, "client", CLUSTER_IP, 8080, times=1))
-        expire(1.2)
-    assert len(picked) > 1
+    lab.program((service(sessionAffinity="ClientIP", sessionAffinityConfig=config), [EVERYBODY]))
+    answers(lab, "client", CLUSTER_IP, 8080, times=1)
+    assert remembered(lab) == 1
+    time.sleep(1.2)  # the kernel's own timer; nothing else can pass it
+    assert remembered(lab) == 0
 
 
-def expire(seconds: float) -> None:
-    """Let the kernel's own timer pass; nothing else can expire its elements."""
-    time.sleep(seconds)
+def remembered(lab: Lab) -> int:
+    """How many clients the table remembers."""
+    sets = [entry["set"] for entry in Nft(lab.node.fd).objects("sets ip") if "set" in entry]
+    names = [entry["name"] for entry in sets if entry["name"].startswith("client-")]
+    with Elements(IPV4, rules.TABLE, lab.node.fd) as elements:
+        return sum(len(elements.dump(name)) for name in names)
 
 
 def test_udp_clients_follow_when_their_endpoint_goes(lab: Lab) -> None:
