@@ -16,7 +16,17 @@ from tests.support.netns import Netns, Server, ask, connect, namespaces
 from tests.support.services import endpoint, service, slice_of
 from todoku.api.meta import Object, key_of
 from todoku.linux.nftables import IPV4, Elements, Nft
-from todoku.proxy import Backend, FrontendKey, Kernel, NodeView, Table, decide, frontends, rules
+from todoku.proxy import (
+    Backend,
+    FrontendKey,
+    Kernel,
+    NodeView,
+    Table,
+    decide,
+    frontends,
+    owner_of,
+    rules,
+)
 
 NODE = NodeView("n1", addresses=("192.168.50.1",))
 CLUSTER_IP, LB_IP, EXTERNAL_IP = "10.96.0.20", "192.168.51.136", "192.168.51.77"
@@ -337,6 +347,17 @@ def test_one_address_serves_tcp_and_udp_independently(lab: Lab) -> None:
     lab.program((service(ports=ports), slices))
     assert ask(lab.client, CLUSTER_IP, 53).startswith("a ")
     assert ask(lab.client, CLUSTER_IP, 53, kind=socket.SOCK_DGRAM).startswith("b ")
+
+
+def test_the_table_itself_tells_which_service_an_address_belongs_to(lab: Lab) -> None:
+    lab.program((service(ports=PORTS), [EVERYBODY]), (service("idle", cluster_ip="10.96.0.21"), []))
+    for address, port, owner in (
+        (CLUSTER_IP, 8080, "default/web:http"),
+        ("192.168.50.1", 30080, "default/web:http"),
+        ("10.96.0.21", 8080, "default/idle:http"),
+        (CLUSTER_IP, 1, ""),
+    ):
+        assert owner_of(FrontendKey(address, "TCP", port), lab.node.path) == owner
 
 
 def test_a_deleted_service_leaves_nothing(lab: Lab) -> None:

@@ -3,7 +3,7 @@
 from todoku.proxy.decide import Verdict, decide
 from todoku.proxy.endpoints import Backend, NodeView
 from todoku.proxy.frontends import Drop, Frontend, FrontendKey, frontends
-from todoku.proxy.kernel import Kernel
+from todoku.proxy.kernel import Kernel, owner_of
 from todoku.proxy.proxy import Proxy, ProxyConfig
 from todoku.proxy.table import Table
 
@@ -20,4 +20,5 @@ __all__ = [
     "Verdict",
     "decide",
     "frontends",
+    "owner_of",
 ]

@@ -15,7 +15,7 @@ from todoku.linux.nfnetlink import NetlinkError
 from todoku.linux.nftables import IPV4, Element, Elements, Nft, NftError
 from todoku.proxy import rules
 from todoku.proxy.endpoints import Backend, NodeView
-from todoku.proxy.frontends import Frontend
+from todoku.proxy.frontends import Frontend, FrontendKey
 from todoku.proxy.table import Plan, Table
 
 log = logs.get(__name__)
@@ -185,3 +185,18 @@ class Kernel:
             if error.errno in (errno.EOPNOTSUPP, errno.EPROTONOSUPPORT, errno.EINVAL):
                 return []  # a kernel without conntrack has no stale flows either
             raise
+
+
+def owner_of(key: FrontendKey, netns: Netns = None) -> str:
+    """Which Service port the table of a node has rules for, as `namespace/name:port`; "" if none.
+
+    Reads the kernel, not a proxy's memory: for `trace`, which runs elsewhere.  Raises NetlinkError(ENOENT) if
+    the node has no table.
+    """
+    wanted = rules.encode_key(key)
+    with Elements(IPV4, rules.TABLE, netns) as elements:
+        for name in ("services", "no-endpoints"):
+            for element in elements.dump(name):
+                if element.key == wanted:
+                    return element.comment
+    return ""
