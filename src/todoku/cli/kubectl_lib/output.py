@@ -40,7 +40,7 @@ def formatted(output: str, found: Sequence[tuple[Kind, Object]], *, single: bool
     objects = [_plain(obj) for _, obj in found]
     whole: Object = objects[0] if single and objects else _list(objects)
     if output == "json":
-        return json.dumps(whole, indent=4, ensure_ascii=False) + "\n"
+        return json.dumps(whole, indent=4, sort_keys=True, ensure_ascii=False) + "\n"
     if output == "yaml":
         return as_yaml(whole)
     if output.startswith("jsonpath="):
