@@ -1,7 +1,6 @@
 import pytest
 import pytest_asyncio
 
-from tests.support.apiserver import running_api
 from tests.support.node import running_node
 from todoku.images import Config, ImageStore, Server
 
@@ -14,6 +13,8 @@ def image_cache(tmp_path_factory):
 @pytest_asyncio.fixture(scope="module", loop_scope="module")
 async def node(image_cache, tmp_path_factory):
     """A node with a kubelet; the API server and the image service run in this process."""
+    from tests.support.apiserver import running_api  # only where a server is really started
+
     folder = tmp_path_factory.mktemp("node")
     config = Config(
         root=image_cache / "images", packages=image_cache / "packages", order=("recipe",)

@@ -18,16 +18,18 @@ import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import aiohttp
 
-from tests.support.apiserver import RunningApi
 from tests.support.netns import Netns
 from todoku.api import errors
 from todoku.client import Client, ClientConfig
 from todoku.linux.cgroups import Cgroups
 from todoku.linux.namespaces import socket_in
+
+if TYPE_CHECKING:
+    from tests.support.apiserver import RunningApi
 
 _numbers = itertools.count(1)
 

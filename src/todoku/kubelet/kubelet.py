@@ -156,6 +156,20 @@ class Kubelet:
         for uid in context.store.folders():
             if uid not in wanted and uid not in self._workers:
                 context.volumes.tear_down(uid)
+        self._sweep(context, runner)
+
+    def _sweep(self, context: Context, runner: Runner) -> None:
+        """Remove what was half made when an earlier run was killed, and stands in no record."""
+        assert self._tasks is not None
+        records = [*self._adopted.values(), *self.records()]
+        sandboxes = {record.sandbox.id for record in records if record.sandbox}
+        for identity in context.sandboxes.known():
+            if identity not in sandboxes:
+                context.sandboxes.remove(identity)
+        containers = {one.id for record in records for one in record.every()}
+        for identity in runner.known() - containers:
+            log.info("Container without a record removed", container=identity[:12])
+            self._tasks.create_task(runner.clean_up_id(identity), name=f"sweep-{identity[:12]}")
 
     def _told(self, context: Context, runner: Runner, event: WatchEvent) -> None:
         pod = event.object

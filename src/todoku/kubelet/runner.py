@@ -154,13 +154,18 @@ class Runner:
 
     async def clean_up(self, container: Container) -> None:
         """Remove what a container that has ended leaves behind, but not its log.  Idempotent."""
+        await self.clean_up_id(container.id)
+
+    async def clean_up_id(self, identity: str) -> None:
         try:
-            await self._context.containers.delete(container.id)
+            await self._context.containers.delete(identity)
         except (RuntimeFailed, commands.TimedOut) as error:
-            log.warning(
-                "Container not deleted by the runtime", container=container.id[:12], error=error
-            )
-        await asyncio.to_thread(self._remove, container)
+            log.warning("Container not deleted", container=identity[:12], error=error)
+        await asyncio.to_thread(self._remove, identity)
+
+    def known(self) -> set[str]:
+        """The ids of all containers that have left anything here."""
+        return {path.name for path in self._root.iterdir()} | set(self._context.containers.names())
 
     async def exec(
         self, container: Container, command: Sequence[str], timeout_seconds: float
@@ -321,13 +326,13 @@ class Runner:
             text = _log_tail(Path(container.log))
         container.message = text or container.message
 
-    def _remove(self, container: Container) -> None:
-        folder = self._root / container.id
+    def _remove(self, identity: str) -> None:
+        folder = self._root / identity
         if folder.exists():
             while mounts.umount(str(folder / "rootfs")):
                 pass
             shutil.rmtree(folder, ignore_errors=True)
-        self._context.containers.forget(container.id)
+        self._context.containers.forget(identity)
 
 
 def pod_cgroup(parent: str, pod: Object) -> str:

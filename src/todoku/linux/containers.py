@@ -148,6 +148,11 @@ class Containers:
         """Whether the runtime has a container of this name."""
         return (self._state / container).exists()
 
+    def names(self) -> list[str]:
+        """Every container that the runtime or a monitor knows of."""
+        folders = [self._state, self.folder / "monitors"]
+        return sorted({path.name for one in folders if one.is_dir() for path in one.iterdir()})
+
     def pid(self, container: str) -> int | None:
         """The process id that the monitor noted at creation."""
         try:
