@@ -25,6 +25,7 @@ from todoku.apiserver.authorization import AlwaysAllow, Chain
 from todoku.apiserver.config import Authenticator, Authorizer, Components, Config, Objects
 from todoku.apiserver.kubelets import Kubelets
 from todoku.apiserver.node_authorizer import NodeAuthorizer
+from todoku.apiserver.outbound import Outbound
 from todoku.apiserver.rbac import RbacAuthorizer, Rule
 from todoku.apiserver.tokens import ServiceAccountTokens, TokenAuthenticator
 
@@ -40,6 +41,8 @@ def standard(config: Config, objects: Objects) -> Components:
     if config.authorization:
         chain = Chain([nodes, rbac])
         plugins.insert(0, admission.RbacEscalation(chain, rbac))
+    outbound = Outbound(config, objects)
+    plugins += admission.dynamic(objects, outbound, plugins)
     plugins.append(admission.ResourceQuota(objects))
     kubelets = Kubelets(config, objects)
     addresses = Addresses(objects, config.service_cidrs)
@@ -53,6 +56,7 @@ def standard(config: Config, objects: Objects) -> Components:
     async def stop() -> None:
         nodes.stop()
         await kubelets.close()
+        await outbound.close()
 
     documents = {}
     if tokens is not None:

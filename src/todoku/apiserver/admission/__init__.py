@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from todoku.apiserver.admission import webhooks
+from todoku.apiserver.admission.conditions import Conditions
 from todoku.apiserver.admission.escalation import RbacEscalation
+from todoku.apiserver.admission.hooks import Caller
 from todoku.apiserver.admission.lifecycle import NamespaceLifecycle
 from todoku.apiserver.admission.limits import LimitRanger
 from todoku.apiserver.admission.nodes import NodeRestriction, TaintNodesByCondition
@@ -16,7 +21,9 @@ from todoku.apiserver.admission.storage import (
     PersistentVolumeClaimResize,
     StorageObjectInUseProtection,
 )
+from todoku.apiserver.admission.webhooks import Hooks, MutatingWebhooks, ValidatingWebhooks
 from todoku.apiserver.config import AdmissionPlugin, Objects
+from todoku.apiserver.outbound import Outbound
 
 
 def builtin(objects: Objects) -> list[AdmissionPlugin]:
@@ -38,4 +45,17 @@ def builtin(objects: Objects) -> list[AdmissionPlugin]:
     ]
 
 
-__all__ = ["RbacEscalation", "ResourceQuota", "builtin"]
+def dynamic(
+    objects: Objects, outbound: Outbound, earlier: Sequence[AdmissionPlugin]
+) -> list[AdmissionPlugin]:
+    """The plugins that users configure; `earlier` are run again when a mutating webhook changed the object."""
+    conditions, caller = Conditions(), Caller(outbound)
+    mutating = Hooks(objects, webhooks.MUTATING, conditions)
+    validating = Hooks(objects, webhooks.VALIDATING, conditions)
+    return [
+        MutatingWebhooks(mutating, caller, tuple(earlier)),
+        ValidatingWebhooks(validating, caller),
+    ]
+
+
+__all__ = ["RbacEscalation", "ResourceQuota", "builtin", "dynamic"]

@@ -1,0 +1,237 @@
+"""Calling one webhook: the AdmissionReview that goes out, and what the answer means.
+
+Source: admission.k8s.io/v1; docs, Dynamic Admission Control.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import json
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import aiohttp
+
+from todoku.aio import log as logs
+from todoku.api.errors import ApiError, BadRequest, InternalError, from_status
+from todoku.api.meta import Object
+from todoku.apiserver.admission.matching import Selectors
+from todoku.apiserver.config import Attributes
+from todoku.apiserver.outbound import Outbound, failure_text
+
+log = logs.get(__name__)
+
+_MAX_ANSWER_BYTES = 16 << 20
+_KNOWN_VERSIONS = ("v1", "v1beta1")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hook:
+    """One webhook of a configuration, as far as calling it is concerned."""
+
+    configuration: str
+    name: str
+    client: Object
+    rules: Sequence[Object]
+    selectors: Selectors
+    fails_open: bool
+    timeout_seconds: float
+    side_effects: str
+    versions: Sequence[str]
+    conditions: Sequence[Object]
+    reinvoked: bool
+
+    @staticmethod
+    def of(configuration: str, wire: Object) -> Hook:
+        return Hook(
+            configuration=configuration,
+            name=wire.get("name", ""),
+            client=wire.get("clientConfig") or {},
+            rules=wire.get("rules") or (),
+            selectors=Selectors(wire.get("namespaceSelector"), wire.get("objectSelector")),
+            fails_open=wire.get("failurePolicy", "Fail") == "Ignore",
+            timeout_seconds=float(wire.get("timeoutSeconds") or 10),
+            side_effects=wire.get("sideEffects", "Unknown"),
+            versions=wire.get("admissionReviewVersions") or ("v1beta1",),
+            conditions=wire.get("matchConditions") or (),
+            reinvoked=wire.get("reinvocationPolicy", "Never") == "IfNeeded",
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A webhook's answer; `patch` is a JSON patch document (mutating ones only)."""
+
+    allowed: bool
+    status: Object
+    patch: list[Any]
+    warnings: Sequence[str]
+
+
+class CallFailed(Exception):
+    """No usable answer came; the text says why."""
+
+
+class Caller:
+    def __init__(self, outbound: Outbound) -> None:
+        self._outbound = outbound
+
+    async def ask(self, hook: Hook, attributes: Attributes) -> Verdict | None:
+        """The webhook's verdict; None when it failed and its policy is to ignore that.
+
+        Raises an ApiError when it failed otherwise, or cannot serve a dry run.
+        """
+        if attributes.dry_run and hook.side_effects not in ("None", "NoneOnDryRun"):
+            raise BadRequest(f'admission webhook "{hook.name}" does not support dry run')
+        try:
+            return await self._call(hook, attributes)
+        except CallFailed as failure:
+            if hook.fails_open:
+                log.warning("Webhook failed, ignored by its policy", webhook=hook.name, why=failure)
+                return None
+            text = f'failed calling webhook "{hook.name}": failed to call webhook: {failure}'
+            raise InternalError(f"Internal error occurred: {text}") from failure
+
+    async def _call(self, hook: Hook, attributes: Attributes) -> Verdict:
+        version = next((one for one in hook.versions if one in _KNOWN_VERSIONS), None)
+        if version is None:
+            raise CallFailed("webhook does not accept known AdmissionReview versions (v1, v1beta1)")
+        uid = str(uuid.uuid4())
+        review = review_of(attributes, uid, version)
+        answer = await self._post(hook, review)
+        return verdict_of(answer, uid, version)
+
+    async def _post(self, hook: Hook, review: Object) -> Any:
+        url = url_of(hook)
+        shown = f'Post "{url}"'
+        try:
+            tls = self._outbound.tls(hook.client.get("caBundle") or "")
+            async with asyncio.timeout(hook.timeout_seconds):
+                return await self._send(url, tls, review)
+        except (TimeoutError, aiohttp.ClientError, OSError) as error:
+            raise CallFailed(f"{shown}: {failure_text(error)}") from error
+        except ValueError as error:
+            raise CallFailed(str(error)) from error
+
+    async def _send(self, url: str, tls: Any, review: Object) -> Any:
+        body = json.dumps(review, separators=(",", ":")).encode()
+        headers = {"Content-Type": "application/json", "Accept": "application/json, */*"}
+        for attempt in (1, 2):
+            try:
+                async with self._outbound.session().post(
+                    url, data=body, headers=headers, ssl=tls, allow_redirects=False
+                ) as response:
+                    data = await response.content.read(_MAX_ANSWER_BYTES)
+                    status = response.status
+                break
+            except aiohttp.ServerDisconnectedError:
+                # a kept connection that the webhook had closed meanwhile
+                if attempt == 2:
+                    raise
+        if not 200 <= status < 300:
+            text = data.decode("utf-8", "replace").strip() or f"an error on the server ({status})"
+            raise CallFailed(text[:512])
+        return json.loads(data)
+
+
+def url_of(hook: Hook) -> str:
+    """Where the webhook is called, with the timeout it must keep."""
+    client = hook.client
+    query = f"timeout={hook.timeout_seconds:g}s"
+    if client.get("url"):
+        url = str(client["url"])
+        return f"{url}{'&' if '?' in url else '?'}{query}"
+    service = client.get("service") or {}
+    host = f"{service.get('name', '')}.{service.get('namespace', '')}.svc"
+    path = str(service.get("path") or "/")
+    return f"https://{host}:{service.get('port') or 443}{path if path.startswith('/') else '/' + path}?{query}"
+
+
+def review_of(attributes: Attributes, uid: str, version: str) -> Object:
+    """The AdmissionReview request."""
+    resource, kind = attributes.resource, attributes.kind
+    named_kind = {"group": kind.group, "version": kind.version, "kind": kind.kind}
+    named_resource = {
+        "group": resource.group,
+        "version": resource.version,
+        "resource": resource.plural,
+    }
+    request: Object = {
+        "uid": uid,
+        "kind": named_kind,
+        "resource": named_resource,
+        "requestKind": named_kind,
+        "requestResource": named_resource,
+        "operation": attributes.operation,
+        "userInfo": attributes.user.info(),
+        "object": _typed(attributes.object, attributes),
+        "oldObject": _typed(attributes.old, attributes),
+        "dryRun": attributes.dry_run,
+        "options": attributes.options or None,
+    }
+    if attributes.subresource:
+        request["subResource"] = request["requestSubResource"] = attributes.subresource
+    if attributes.name:
+        request["name"] = attributes.name
+    if attributes.namespace:
+        request["namespace"] = attributes.namespace
+    return {
+        "kind": "AdmissionReview",
+        "apiVersion": f"admission.k8s.io/{version}",
+        "request": request,
+    }
+
+
+def _typed(obj: Object | None, attributes: Attributes) -> Object | None:
+    if obj is None or (obj.get("kind") and obj.get("apiVersion")):
+        return obj
+    kind = attributes.kind
+    return {"kind": kind.kind, "apiVersion": kind.api_version, **obj}
+
+
+def verdict_of(answer: Any, uid: str, version: str) -> Verdict:
+    """Read an AdmissionReview response.  Raises CallFailed if it is none, or not ours."""
+    if not isinstance(answer, dict) or answer.get("kind") != "AdmissionReview":
+        raise CallFailed("expected webhook response of AdmissionReview")
+    response = answer.get("response")
+    if not isinstance(response, dict):
+        raise CallFailed("webhook response was absent")
+    if version == "v1" and response.get("uid") != uid:
+        raise CallFailed(f'expected response.uid="{uid}", got "{response.get("uid", "")}"')
+    patch: list[Any] = []
+    if response.get("patch"):
+        if version == "v1" and response.get("patchType") != "JSONPatch":
+            raise CallFailed("webhook returned response.patch but not response.patchType=JSONPatch")
+        patch = _patch_of(response["patch"])
+    warnings = [str(one) for one in response.get("warnings") or ()]
+    return Verdict(bool(response.get("allowed")), response.get("status") or {}, patch, warnings)
+
+
+def _patch_of(encoded: object) -> list[Any]:
+    try:
+        decoded = json.loads(base64.b64decode(str(encoded), validate=True))
+    except (binascii.Error, ValueError) as error:
+        raise CallFailed(f"unable to decode patch: {error}") from error
+    if not isinstance(decoded, list):
+        raise CallFailed("unable to decode patch: it is not a list of operations")
+    return decoded
+
+
+def denial(hook: Hook, status: Object) -> ApiError:
+    """A refusal with the webhook's own words, code and reason."""
+    head = f'admission webhook "{hook.name}" denied the request'
+    text = status.get("message") or status.get("reason")
+    code = int(status.get("code") or 0)
+    body = {
+        **status,
+        "status": "Failure",
+        "message": f"{head}: {text}" if text else f"{head} without explanation",
+        "code": code if code >= 400 else 400,
+    }
+    error = from_status(body)
+    error.reason = str(status.get("reason", ""))
+    return error

@@ -1,0 +1,375 @@
+"""Admission webhooks: who is asked, what an answer does, and what happens when none comes."""
+
+import asyncio
+import base64
+import json
+import ssl
+
+import pytest
+from aiohttp import web
+
+from tests.apiserver.objects import FakeObjects
+from tests.support.apiserver import loopback_socket, running_api
+from tests.support.certificates import authority
+from todoku.api.errors import InternalError
+from todoku.apiserver.admission.hooks import Caller, Hook, url_of, verdict_of
+from todoku.apiserver.admission.matching import Selectors, rule_matches
+from todoku.apiserver.config import Attributes
+from todoku.apiserver.outbound import Outbound
+from todoku.apiserver.request import User
+
+API = "/apis/admissionregistration.k8s.io/v1"
+CONFIGMAPS = "/api/v1/namespaces/default/configmaps"
+
+
+class HookServer:
+    """An HTTPS server; `answers` maps a path to a function of the request that gives the response."""
+
+    def __init__(self, folder, host="localhost"):
+        self._folder, self._host = folder, host
+        self.answers, self.seen = {}, []
+
+    async def __aenter__(self):
+        ca = authority()
+        cert, key = ca.issue("hook", hosts=(self._host,)).write(self._folder, "hook")
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(cert, key)
+        self.ca_bundle = base64.b64encode(ca.pair.certificate).decode()
+        self._sock = loopback_socket()
+        self.port = self._sock.getsockname()[1]
+        app = web.Application()
+        app.router.add_post("/{name}", self._serve)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+        await self._runner.setup()
+        await web.SockSite(self._runner, self._sock, ssl_context=context).start()
+        return self
+
+    async def __aexit__(self, *error):
+        await self._runner.cleanup()
+        self._sock.close()
+
+    async def _serve(self, request):
+        review = await request.json()
+        name = request.match_info["name"]
+        self.seen.append((name, review["request"]))
+        answer = self.answers[name](review["request"])
+        if asyncio.iscoroutine(answer):
+            answer = await answer
+        if isinstance(answer, web.Response):
+            return answer
+        response = {"uid": review["request"]["uid"], **answer}
+        return web.json_response(
+            {"apiVersion": "admission.k8s.io/v1", "kind": "AdmissionReview", "response": response}
+        )
+
+    def hook(self, name, **fields):
+        return {
+            "name": f"{name}.example.com",
+            "clientConfig": {"url": f"https://localhost:{self.port}/{name}", "caBundle": self.ca_bundle},
+            "rules": [{"operations": ["*"], "apiGroups": [""], "apiVersions": ["v1"], "resources": ["configmaps"]}],
+            "sideEffects": "None",
+            "admissionReviewVersions": ["v1"],
+            "timeoutSeconds": 1,
+            **fields,
+        }  # fmt: skip
+
+
+@pytest.fixture
+async def api():
+    async with running_api() as running:
+        yield running
+
+
+@pytest.fixture
+async def hooks(api):
+    async with HookServer(api.folder) as server:
+        yield server
+
+
+async def configure(api, kind, name, *webhooks):
+    plural = f"{kind.lower()}webhookconfigurations"
+    code, answer = await api.request(
+        "POST", f"{API}/{plural}", {"metadata": {"name": name}, "webhooks": list(webhooks)}
+    )
+    assert code == 201, answer
+
+
+async def create(api, name="c", query="", **body):
+    return await api.request("POST", CONFIGMAPS + query, {"metadata": {"name": name}, **body})
+
+
+def allow(request):
+    return {"allowed": True}
+
+
+def patched(*operations):
+    encoded = base64.b64encode(json.dumps(operations).encode()).decode()
+    return {"allowed": True, "patchType": "JSONPatch", "patch": encoded}
+
+
+async def test_a_validating_webhook_sees_the_request_and_allows_it(api, hooks):
+    hooks.answers["v"] = lambda request: {"allowed": True, "warnings": ["careful"]}
+    await configure(api, "Validating", "v", hooks.hook("v"))
+    response, _ = await api.raw("POST", CONFIGMAPS, {"metadata": {"name": "c"}, "data": {"a": "b"}})
+    assert response.status == 201
+    assert "careful" in response.headers["Warning"]
+    (_, request), = hooks.seen  # fmt: skip
+    assert request["operation"] == "CREATE"
+    assert request["kind"] == {"group": "", "version": "v1", "kind": "ConfigMap"}
+    assert request["resource"] == {"group": "", "version": "v1", "resource": "configmaps"}
+    assert (request["namespace"], request["name"]) == ("default", "c")
+    assert request["object"]["data"] == {"a": "b"}
+    assert request["object"]["kind"] == "ConfigMap"
+    assert request["oldObject"] is None
+    assert request["userInfo"]["username"] == "kubernetes-admin"
+    assert request["dryRun"] is False
+
+
+DENIALS = {
+    "a message and code": ({"message": "no such luck", "code": 403}, 403, 'admission webhook "v.example.com" denied the request: no such luck'),
+    "only a reason": ({"reason": "Because"}, 400, 'admission webhook "v.example.com" denied the request: Because'),
+    "nothing": (None, 400, 'admission webhook "v.example.com" denied the request without explanation'),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("status", "code", "message"), DENIALS.values(), ids=DENIALS)
+async def test_a_denial_carries_the_webhooks_words(api, hooks, status, code, message):
+    hooks.answers["v"] = lambda request: {"allowed": False} | ({"status": status} if status else {})
+    await configure(api, "Validating", "v", hooks.hook("v"))
+    got, answer = await create(api)
+    assert (got, answer["message"]) == (code, message)
+    assert (await api.request("GET", f"{CONFIGMAPS}/c"))[0] == 404
+
+
+async def test_deletes_and_updates_are_shown_with_the_old_object(api, hooks):
+    hooks.answers["v"] = allow
+    await create(api, data={"a": "1"})
+    await configure(api, "Validating", "v", hooks.hook("v"))
+    await api.request("PUT", f"{CONFIGMAPS}/c", {"metadata": {"name": "c"}, "data": {"a": "2"}})
+    await api.request("DELETE", f"{CONFIGMAPS}/c")
+    update, delete = (request for _, request in hooks.seen)
+    assert (update["operation"], update["oldObject"]["data"]) == ("UPDATE", {"a": "1"})
+    assert (delete["operation"], delete["object"]) == ("DELETE", None)
+    assert delete["oldObject"]["data"] == {"a": "2"}
+
+
+async def test_a_mutating_webhook_changes_what_is_stored(api, hooks):
+    hooks.answers["m"] = lambda request: patched({"op": "add", "path": "/data/by", "value": "hook"})
+    await configure(api, "Mutating", "m", hooks.hook("m"))
+    code, answer = await create(api, data={"a": "b"})
+    assert (code, answer["data"]) == (201, {"a": "b", "by": "hook"})
+
+
+async def test_mutating_webhooks_run_in_order_and_are_reinvoked_on_request(api, hooks):
+    def append(letter):
+        def answer(request):
+            word = request["object"]["data"]["word"]
+            if letter in word:
+                return allow(request)
+            return patched({"op": "replace", "path": "/data/word", "value": word + letter})
+
+        return answer
+
+    hooks.answers |= {"one": append("1"), "two": append("2")}
+    await configure(api, "Mutating", "a", hooks.hook("one", reinvocationPolicy="IfNeeded"))
+    await configure(api, "Mutating", "b", hooks.hook("two"))
+    _, answer = await create(api, data={"word": ""})
+    assert answer["data"]["word"] == "12"
+    assert [name for name, _ in hooks.seen] == ["one", "two", "one"]
+
+
+async def test_a_validating_webhook_sees_what_the_mutating_ones_made(api, hooks):
+    hooks.answers["m"] = lambda request: patched(
+        {"op": "add", "path": "/data", "value": {"x": "y"}}
+    )
+    hooks.answers["v"] = allow
+    await configure(api, "Mutating", "m", hooks.hook("m"))
+    await configure(api, "Validating", "v", hooks.hook("v"))
+    await create(api)
+    assert hooks.seen[-1][1]["object"]["data"] == {"x": "y"}
+
+
+async def _late(request):
+    await asyncio.sleep(3)
+    return {"allowed": True}
+
+
+FAILURES = {
+    "too late": (_late, "context deadline exceeded"),
+    "an error": (lambda request: web.Response(status=500, text="broken"), "broken"),
+    "another uid": (lambda request: {"allowed": True, "uid": "x"}, "expected response.uid"),
+    "no JSON": (lambda request: web.Response(text="hi"), ""),
+    "no review": (lambda request: web.json_response({}), "expected webhook response"),
+    "a patch of no kind": (lambda request: {"allowed": True, "patch": "W10="}, "patchType"),
+}
+
+
+@pytest.mark.parametrize(("answer", "reason"), FAILURES.values(), ids=FAILURES)
+async def test_a_failing_webhook_counts_by_its_failure_policy(api, hooks, answer, reason):
+    hooks.answers["v"] = answer
+    await configure(api, "Validating", "v", hooks.hook("v"))
+    code, status = await create(api)
+    assert code == 500
+    assert 'failed calling webhook "v.example.com": failed to call webhook' in status["message"]
+    assert reason in status["message"]
+    await api.request("DELETE", f"{API}/validatingwebhookconfigurations/v")
+    await configure(api, "Validating", "w", hooks.hook("v", failurePolicy="Ignore"))
+    assert (await create(api))[0] == 201
+
+
+async def test_an_untrusted_certificate_is_a_failure(api, hooks):
+    hook = hooks.hook("v")
+    hook["clientConfig"]["caBundle"] = base64.b64encode(
+        authority("other").pair.certificate
+    ).decode()
+    await configure(api, "Validating", "v", hook)
+    code, status = await create(api)
+    assert code == 500
+    assert "certificate" in status["message"]
+    assert hooks.seen == []
+
+
+async def test_a_dry_run_asks_only_webhooks_without_side_effects(api, hooks):
+    hooks.answers |= {"v": allow}
+    await configure(api, "Validating", "v", hooks.hook("v"))
+    assert (await create(api, query="?dryRun=All"))[0] == 201
+    assert hooks.seen[0][1]["dryRun"] is True
+
+
+async def test_validating_webhooks_run_at_the_same_time(api, hooks):
+    together = asyncio.Barrier(2)
+
+    async def meet(request):
+        async with together:
+            return {"allowed": True}
+
+    hooks.answers |= {"a": meet, "b": meet}
+    await configure(api, "Validating", "v", hooks.hook("a"), hooks.hook("b"))
+    assert (await create(api))[0] == 201
+
+
+async def test_configurations_themselves_are_exempt(api, hooks):
+    rule = {"operations": ["*"], "apiGroups": ["*"], "apiVersions": ["*"], "resources": ["*"]}
+    hooks.answers["v"] = lambda request: {"allowed": False}
+    await configure(api, "Validating", "v", hooks.hook("v", rules=[rule]))
+    assert (await create(api))[0] == 400
+    assert (await api.request("DELETE", f"{API}/validatingwebhookconfigurations/v"))[0] == 200
+    assert (await create(api))[0] == 201
+
+
+async def test_selectors_choose_by_labels_of_namespace_and_object(api, hooks):
+    hooks.answers["v"] = lambda request: {"allowed": False}
+    await configure(
+        api, "Validating", "v",
+        hooks.hook(
+            "v", namespaceSelector={"matchLabels": {"kubernetes.io/metadata.name": "default"}},
+            objectSelector={"matchLabels": {"judge": "me"}},
+        ),
+    )  # fmt: skip
+    assert (await create(api, "plain"))[0] == 201
+    labelled = {"metadata": {"name": "c", "labels": {"judge": "me"}}}
+    assert (await api.request("POST", CONFIGMAPS, labelled))[0] == 400
+    elsewhere = "/api/v1/namespaces/kube-system/configmaps"
+    assert (await api.request("POST", elsewhere, labelled))[0] == 201
+
+
+# -- a Service behind the webhook, and the pure parts
+
+
+def service_objects(port):
+    objects = FakeObjects()
+    objects.add(
+        "services",
+        {
+            "metadata": {"name": "hook", "namespace": "sys"},
+            "spec": {"ports": [{"port": 443, "targetPort": port}]},
+        },
+    )
+    objects.add(
+        "endpointslices.discovery.k8s.io",
+        {"metadata": {"name": "hook-1", "namespace": "sys", "labels": {"kubernetes.io/service-name": "hook"}},
+         "ports": [{"port": port, "protocol": "TCP"}],
+         "endpoints": [{"addresses": ["127.0.0.1"], "conditions": {"ready": True}}]},
+    )  # fmt: skip
+    return objects
+
+
+def attributes(**fields):
+    from todoku.api.resources import registry
+
+    resource = registry().find("pods")
+    values = {
+        "operation": "CREATE", "user": User("u"), "resource": resource, "subresource": "", "kind": resource.gvk,
+        "namespace": "default", "name": "p", "object": {"metadata": {"name": "p"}}, "old": None, "options": {},
+    }  # fmt: skip
+    return Attributes(**values | fields)
+
+
+async def test_a_service_is_resolved_to_its_ready_endpoints_and_verified_by_its_name(tmp_path):
+    async with HookServer(tmp_path, host="hook.sys.svc") as server:
+        server.answers["v"] = allow
+        objects = service_objects(server.port)
+        outbound = Outbound(None, objects)
+        client = {
+            "service": {"name": "hook", "namespace": "sys", "path": "/v"},
+            "caBundle": server.ca_bundle,
+        }
+        hook = Hook.of(
+            "c",
+            {
+                "name": "v",
+                "clientConfig": client,
+                "admissionReviewVersions": ["v1"],
+                "sideEffects": "None",
+            },
+        )
+        assert url_of(hook) == "https://hook.sys.svc:443/v?timeout=10s"
+        try:
+            verdict = await Caller(outbound).ask(hook, attributes())
+            assert verdict.allowed
+            slice_ = objects.get("endpointslices.discovery.k8s.io", "hook-1", "sys")
+            slice_["endpoints"][0]["conditions"]["ready"] = False
+            await outbound.close()
+            outbound = Outbound(None, objects)
+            with pytest.raises(InternalError, match='no endpoints available for service "hook"'):
+                await Caller(outbound).ask(hook, attributes())
+        finally:
+            await outbound.close()
+
+
+RULES = {
+    "the resource": ({"resources": ["pods"]}, {}, True),
+    "not its subresource": ({"resources": ["pods"]}, {"subresource": "exec"}, False),
+    "the subresource": ({"resources": ["pods/exec"]}, {"subresource": "exec"}, True),
+    "any resource": ({"resources": ["*"]}, {}, True),
+    "any resource is no subresource": ({"resources": ["*"]}, {"subresource": "exec"}, False),
+    "everything": ({"resources": ["*/*"]}, {"subresource": "exec"}, True),
+    "all of pods": ({"resources": ["pods/*"]}, {"subresource": "exec"}, True),
+    "another group": ({"apiGroups": ["apps"]}, {}, False),
+    "another operation": ({"operations": ["DELETE"]}, {}, False),
+    "cluster scope": ({"scope": "Cluster"}, {}, False),
+    "namespaced": ({"scope": "Namespaced"}, {}, True),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("rule", "request_", "matches"), RULES.values(), ids=RULES)
+def test_rules(rule, request_, matches):
+    base = {
+        "operations": ["CREATE"],
+        "apiGroups": [""],
+        "apiVersions": ["v1"],
+        "resources": ["pods"],
+    }
+    assert rule_matches(base | rule, attributes(**request_)) is matches
+
+
+def test_an_object_matches_by_its_old_labels_too():
+    selectors = Selectors(None, {"matchLabels": {"a": "b"}})
+    old = {"metadata": {"labels": {"a": "b"}}}
+    assert selectors.matches(attributes(old=old, operation="UPDATE"), FakeObjects())
+    assert not selectors.matches(attributes(), FakeObjects())
+
+
+def test_answers_in_v1beta1_need_no_uid():
+    answer = {"kind": "AdmissionReview", "response": {"allowed": True}}
+    assert verdict_of(answer, "x", "v1beta1").allowed
