@@ -53,6 +53,7 @@ class Balancer:
             informer.subscribe(self._config_changed)
         self._services.subscribe(self._service_changed)
         self._metrics = ClientMetrics(registry)
+        registry.before_reading(self._measure)
         self._gauges = {
             version: (
                 registry.gauge(
@@ -84,8 +85,6 @@ class Balancer:
         except Exception:
             self._metrics.update_errors.add()
             raise
-        finally:
-            self._measure()
 
     def _reconfigure(self) -> None:
         """Take the present pools, or keep the last good ones."""

@@ -4,7 +4,7 @@ Source: Prometheus exposition format 0.0.4; names are MetalLB's (v0.14.9).
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -51,7 +51,12 @@ class Registry:
 
     def __init__(self) -> None:
         self._metrics: list[Metric] = []
+        self._refreshers: list[Callable[[], None]] = []
         self._started = time.time()
+
+    def before_reading(self, refresh: Callable[[], None]) -> None:
+        """Call `refresh` before each reading, for gauges that are cheaper to count then."""
+        self._refreshers.append(refresh)
 
     def gauge(self, name: str, help: str) -> Metric:
         return self._add(Metric(name, "gauge", help))
@@ -60,6 +65,8 @@ class Registry:
         return self._add(Metric(name, "counter", help))
 
     def text(self) -> str:
+        for refresh in self._refreshers:
+            refresh()
         return "".join(metric.text() for metric in [*self._metrics, *_process(self._started)])
 
     def _add(self, metric: Metric) -> Metric:

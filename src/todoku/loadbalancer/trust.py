@@ -103,7 +103,9 @@ class Trust:
         """Load the pair from the Secret volume whenever that shows a new one that is also the Secret's."""
         loaded = ""
         while True:
-            shown = _read(self._folder / "tls.crt")  # a Secret volume is memory: no need of a thread
+            shown = _read(
+                self._folder / "tls.crt"
+            )  # a Secret volume is memory: no need of a thread
             if shown and shown != loaded and shown == self._checked.get("tls.crt"):
                 try:
                     self._context.load_cert_chain(
