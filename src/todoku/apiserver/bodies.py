@@ -167,6 +167,32 @@ def _version_of(api_version: str) -> str:
     return api_version.rpartition("/")[2]
 
 
+_METADATA = Type("struct", fields={"metadata": schemas.type_of(schemas.OBJECT_META)}, open=True)
+
+
+def _unknown(context: Context, obj: Object, type_: Type, kind: GroupVersionKind) -> list[str]:
+    """The fields that will not be kept, after checking the types that Go's decoder checks.
+
+    Of a custom resource that is its metadata only; its schema checks the rest, as part of validation.
+    """
+    custom = context.served.custom
+    if custom is not None and kind == context.served.resource.gvk:
+        decoding.check_types(obj, _METADATA, kind=kind.kind, version=kind.version)
+        unknown = decoding.strict_problems(obj, _METADATA)
+        return list(dict.fromkeys([*unknown, *custom.unknown(obj)]))
+    decoding.check_types(obj, type_, kind=kind.kind, version=kind.version)
+    return decoding.strict_problems(obj, type_)
+
+
+def _kept(context: Context, obj: Object, type_: Type, kind: GroupVersionKind) -> Object:
+    """A new object without what is not kept."""
+    custom = context.served.custom
+    if custom is None or kind != context.served.resource.gvk:
+        result: Object = decoding.normalize(obj, type_)
+        return result
+    return custom.prune(obj)
+
+
 def checked(
     context: Context,
     obj: Object,
@@ -180,28 +206,25 @@ def checked(
 
     Raises BadRequest for a value of a wrong type, and under Strict for unknown and duplicate fields.
     """
-    decoding.check_types(obj, type_, kind=kind.kind, version=kind.version)
+    problems = [*duplicates, *_unknown(context, obj, type_, kind)]
     mode = validation_mode(context)
     if mode != "Ignore":
-        problems = [*duplicates, *decoding.strict_problems(obj, type_)]
         if problems and mode == "Strict":
             raise errors.BadRequest(
                 f'{kind.kind} in version "{kind.version}" cannot be handled as a {kind.kind}:'
                 f" strict decoding error: {', '.join(problems)}"
             )
         context.warnings.extend(problems)
-    result: Object = decoding.normalize(obj, type_) if normal else obj
-    return result
+    return _kept(context, obj, type_, kind) if normal else obj
 
 
 def checked_patch(context: Context, obj: Object, duplicates: list[str]) -> Object:
     """The result of a patch, checked like an object that was sent; under Strict worded as a bad patch."""
     served = context.served
     kind = served.resource.gvk
-    decoding.check_types(obj, served.type, kind=kind.kind, version=kind.version)
+    problems = [*duplicates, *_unknown(context, obj, served.type, kind)]
     mode = validation_mode(context)
     if mode != "Ignore":
-        problems = [*duplicates, *decoding.strict_problems(obj, served.type)]
         if problems and mode == "Strict":
             text = f"strict decoding error: {', '.join(problems)}"
             problem = errors.invalid(
@@ -209,8 +232,7 @@ def checked_patch(context: Context, obj: Object, duplicates: list[str]) -> Objec
             )
             raise errors.Invalid.of("", "", "", [problem])
         context.warnings.extend(problems)
-    result: Object = decoding.normalize(obj, served.type)
-    return result
+    return _kept(context, obj, served.type, kind)
 
 
 def validation_mode(context: Context) -> str:

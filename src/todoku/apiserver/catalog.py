@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from todoku.api import schemas, tables
 from todoku.api.meta import GroupVersionKind, Object
@@ -14,6 +15,9 @@ from todoku.api.schemas import Type
 from todoku.apiserver import scales
 from todoku.apiserver.encoding import head_of
 from todoku.apiserver.keys import prefix_of
+
+if TYPE_CHECKING:
+    from todoku.api.crd import Structural
 
 _serials = itertools.count()
 
@@ -33,6 +37,7 @@ class Served:
     # The definitions that OpenAPI publishes for a custom resource (its kind and its list), in the v2 form.
     definitions: Mapping[str, Object] = field(default_factory=dict)
     scale_paths: scales.Paths = scales.WORKLOAD
+    custom: Structural | None = None
     custom_type: Type | None = None
     printer_columns: Sequence[Object] | None = None  # of a custom resource's version
     prefix: bytes = field(init=False)

@@ -15,6 +15,7 @@ from todoku.apiserver.context import Context, Engine
 from todoku.apiserver.encoding import Cached
 
 ORPHAN, FOREGROUND = "orphan", "foregroundDeletion"
+CRD_FINALIZER = "customresourcecleanup.apiextensions.k8s.io"
 ATTEMPTS = 50
 
 
@@ -110,6 +111,8 @@ def decide(served: Served, old: Object, options: Options, now: float) -> Outcome
     new: Object = copy(old)
     meta = new["metadata"]
     finalizers = _propagated(list(meta.get("finalizers") or ()), options)
+    if _waits_for_objects(served, meta) and CRD_FINALIZER not in finalizers:
+        finalizers.append(CRD_FINALIZER)
     if finalizers:
         meta["finalizers"] = finalizers
     else:
@@ -127,6 +130,12 @@ def decide(served: Served, old: Object, options: Options, now: float) -> Outcome
     elif not pending_finalizers(served, new):
         return Outcome(None)
     return Outcome(None if is_over(served, new) else new)
+
+
+def _waits_for_objects(served: Served, meta: Object) -> bool:
+    """A definition's first delete lets its objects be deleted before it."""
+    name = "customresourcedefinitions.apiextensions.k8s.io"
+    return served.stored.name == name and not meta.get("deletionTimestamp")
 
 
 def _grace(served: Served, obj: Object, options: Options) -> int:

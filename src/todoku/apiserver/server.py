@@ -17,6 +17,7 @@ from todoku.apiserver.cache import Cache
 from todoku.apiserver.catalog import Catalog
 from todoku.apiserver.config import Components, Config
 from todoku.apiserver.context import Engine
+from todoku.apiserver.crds import CrdController
 from todoku.apiserver.objects import EngineObjects
 from todoku.apiserver.pipeline import Pipeline
 from todoku.storage import Store
@@ -70,6 +71,9 @@ class ApiServer:
                 cache = tasks.create_task(engine.cache.run(), name="cache")
                 compactor = tasks.create_task(_compact(engine), name="compactor")
                 await engine.cache.wait(engine.store.revision)
+                definitions = CrdController(engine)
+                definitions.start()
+                crds = tasks.create_task(definitions.run(), name="definitions")
                 await bootstrap.ensure(engine)
                 if engine.components.start:
                     await engine.components.start()
@@ -79,6 +83,7 @@ class ApiServer:
                 await self._close(engine.components.stop)
                 cache.cancel()
                 compactor.cancel()
+                crds.cancel()
         except BaseException as failure:
             if not running.done():
                 running.set_exception(failure)
