@@ -54,7 +54,12 @@ def test_an_element_changes_its_value_in_one_transaction(elements: Elements) -> 
 def test_ten_thousand_elements_fit_in_one_batch(elements: Elements) -> None:
     wanted = {service(number) for number in range(10_000)}
     elements.apply(add=wanted)
-    assert set(elements.dump("answers")) == wanted
+    found: set[Element] = set()
+    for _ in range(50):  # the kernel may still be moving them to a bigger hash table
+        found |= set(elements.dump("answers"))
+        if found == wanted:
+            break
+    assert found == wanted
 
 
 def test_a_refused_element_takes_the_whole_batch_with_it(elements: Elements) -> None:

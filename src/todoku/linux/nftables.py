@@ -190,7 +190,11 @@ class Elements:
         self._socket.batch(messages, subsystem=nf.SUBSYS_NFTABLES)
 
     def dump(self, set_name: str) -> list[Element]:
-        """Every element of one set or map; raises NetlinkError(ENOENT) if there is none."""
+        """Every element of one set or map; raises NetlinkError(ENOENT) if there is none.
+
+        For some milliseconds after thousands were added the kernel is moving them to a bigger hash table,
+        and a listing may miss some or show them twice.
+        """
         body = nf.text(_LIST_TABLE, self._table) + nf.text(_LIST_SET, set_name)
         found: list[Element] = []
         for answer in self._socket.dump(_GETSETELEM, self._family, body):

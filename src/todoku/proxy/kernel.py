@@ -136,7 +136,12 @@ class Kernel:
             for chain in chains
             if chain.startswith(("pick-", "local-pick-"))
         ]
-        return [element for name in (*_SETS, *counted) for element in self._elements.dump(name)]
+        names = (*_SETS, *counted)
+        found = {element: None for name in names for element in self._elements.dump(name)}
+        # Once more, for what a hash table on the move has hidden: an element that we do not know of
+        # would stay for ever.
+        found |= {element: None for name in names for element in self._elements.dump(name)}
+        return list(found)
 
     def _retire(self, table: Table, plan: Plan) -> None:
         """Delete chains that nothing leads to.  Kernels before 6.2 hold on to them for a moment."""
