@@ -119,9 +119,7 @@ async def throughput(client: Client, count: int) -> None:
     """50 requests in flight; one value for the whole run."""
     rate = await in_flight(50, count, lambda n: client.request("POST", PODS, pod(n)))
     emit("create pods, 50 in flight", [rate], "/s", objects=count)
-    rate = await in_flight(
-        50, count, lambda n: client.request("GET", f"{PODS}/web-{n:06}")
-    )
+    rate = await in_flight(50, count, lambda n: client.request("GET", f"{PODS}/web-{n:06}"))
     emit("get pods, 50 in flight", [rate], "/s", objects=count)
 
 

@@ -139,7 +139,7 @@ def read_configuration(context: Context) -> Object:
             raise errors.BadRequest(f"invalid object type: {key} must be set in an apply patch")
     wanted = context.served.resource.gvk
     settle_kind(obj, wanted)
-    return checked(context, obj, context.served.type, wanted, duplicates, normal=False)
+    return checked(context, obj, context.served.type, wanted, duplicates)
 
 
 def settle_kind(obj: Object, wanted: GroupVersionKind) -> None:
@@ -199,8 +199,6 @@ def checked(
     type_: Type,
     kind: GroupVersionKind,
     duplicates: list[str],
-    *,
-    normal: bool = True,
 ) -> Object:
     """The object as its type keeps it; what it does not keep is refused, warned of or ignored.
 
@@ -215,7 +213,7 @@ def checked(
                 f" strict decoding error: {', '.join(problems)}"
             )
         context.warnings.extend(problems)
-    return _kept(context, obj, type_, kind) if normal else obj
+    return _kept(context, obj, type_, kind)
 
 
 def checked_patch(context: Context, obj: Object, duplicates: list[str]) -> Object:

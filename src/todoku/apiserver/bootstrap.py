@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from todoku.api import errors
 from todoku.api.meta import Object, gvk_of
+from todoku.apiserver import group_services
 from todoku.apiserver.context import Engine
 from todoku.apiserver.flow_control import flow_control_objects
 from todoku.apiserver.objects import EngineObjects
@@ -16,7 +17,8 @@ NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease")
 async def ensure(engine: Engine) -> None:
     """Create what is missing; what is there stays as it is."""
     objects = EngineObjects.of(engine)
-    for obj in (*_namespaces(), *engine.components.bootstrap, *flow_control_objects()):
+    services = list(group_services.built_in(engine.catalog, engine.clock()))
+    for obj in (*_namespaces(), *engine.components.bootstrap, *flow_control_objects(), *services):
         served = engine.catalog.by_kind(gvk_of(obj))
         if served is None:
             raise ValueError(f"bootstrap object of an unknown kind: {gvk_of(obj)}")
@@ -26,6 +28,8 @@ async def ensure(engine: Engine) -> None:
                 await objects.create(served.name, obj)
             except errors.AlreadyExists:
                 continue
+            if "status" in obj:
+                await objects.update(served.name, obj, subresource="status")
 
 
 def _namespaces() -> Iterator[Object]:

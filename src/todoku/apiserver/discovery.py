@@ -2,13 +2,71 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
 from todoku.api.meta import Object
 from todoku.apiserver.catalog import Catalog, Served
-from todoku.apiserver.negotiation import media_ranges
+from todoku.apiserver.encoding import dumps
+from todoku.apiserver.negotiation import JSON, media_ranges
 
 AGGREGATED = "apidiscovery.k8s.io"
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A document's bytes, its content type and its ETag (with quotes)."""
+
+    data: bytes
+    content_type: str
+    etag: str
+
+
+class Discovery:
+    """Serves one catalog; pages are made once for each of its versions."""
+
+    def __init__(self, catalog: Catalog) -> None:
+        self._catalog = catalog
+        self._version = -1
+        self._pages: dict[tuple[str, str], Page | None] = {}
+
+    def page(self, path: str, accept: str, host: str) -> Page | None:
+        """The document at `/api…` or `/apis…`, or None."""
+        if self._version != self._catalog.version:
+            self._pages.clear()
+            self._version = self._catalog.version
+        version = wants_aggregated(accept) if path in ("/api", "/apis") else ""
+        if path == "/api" and not version:
+            return _page(api_versions(host), JSON)
+        key = (path, version)
+        if key not in self._pages:
+            self._pages[key] = self._made(path, version)
+        return self._pages[key]
+
+    def _made(self, path: str, version: str) -> Page | None:
+        if version:
+            kind = f"{JSON};g={AGGREGATED};v={version};as=APIGroupDiscoveryList"
+            return _page(aggregated(self._catalog, version, core=path == "/api"), kind)
+        body = self._classic(path.strip("/").split("/"))
+        return None if body is None else _page(body, JSON)
+
+    def _classic(self, parts: list[str]) -> Object | None:
+        match parts:
+            case ["apis"]:
+                return group_list(self._catalog)
+            case ["api", version]:
+                return resource_list(self._catalog, "", version)
+            case ["apis", name]:
+                return group(self._catalog, name)
+            case ["apis", name, version]:
+                return resource_list(self._catalog, name, version)
+        return None
+
+
+def _page(body: Object, content_type: str) -> Page:
+    data = dumps(body)
+    return Page(data, content_type, f'"{hashlib.sha256(data).hexdigest()[:40].upper()}"')
 
 
 def wants_aggregated(accept: str) -> str:

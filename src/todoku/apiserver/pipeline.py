@@ -11,7 +11,7 @@ from aiohttp import web
 from todoku import KUBERNETES_VERSION
 from todoku.aio import log as logs
 from todoku.api import errors
-from todoku.apiserver import answers, discovery, dispatch, negotiation, responses
+from todoku.apiserver import discovery, dispatch, negotiation, responses
 from todoku.apiserver.authentication import impersonated
 from todoku.apiserver.authorization import forbidden
 from todoku.apiserver.context import Context, Engine
@@ -41,6 +41,7 @@ class Pipeline:
         self._engine = engine
         self._limits = Limits(engine.config)
         self._openapi = OpenApi(engine.catalog)
+        self._pages = discovery.Discovery(engine.catalog)
         self.ready = False
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
@@ -160,17 +161,36 @@ class Pipeline:
         path = info.path.rstrip("/") or "/"
         if path.startswith("/openapi/"):
             return self._schema(request, path)
-        found = discovery_document(self._engine, path, request)
-        if found is None:
-            provider = self._engine.components.documents.get(path)
-            if provider is None:
-                raise errors.NotFound("the server could not find the requested resource")
-            return responses.body(dumps(provider()))
-        data, content_type = found
+        if parts_of(path)[0] in ("api", "apis"):
+            return self._discovery(request, path)
+        if path == "/version":
+            return responses.body(dumps(version_info()))
+        if path == "/":
+            return responses.body(dumps({"paths": self._paths()}))
+        provider = self._engine.components.documents.get(path)
+        if provider is None:
+            raise errors.NotFound("the server could not find the requested resource")
+        return responses.body(dumps(provider()))
+
+    def _paths(self) -> list[str]:
+        groups = {served.resource.api_version for served in self._engine.catalog}
+        found = ["/api", "/apis", "/openapi/v2", "/openapi/v3", "/version", *_HEALTH]
+        found += [f"/apis/{one}" if "/" in one else f"/api/{one}" for one in groups]
+        return sorted([*found, *self._engine.components.documents])
+
+    def _discovery(self, request: web.BaseRequest, path: str) -> web.Response:
+        accept = request.headers.get("Accept", "")
+        page = self._pages.page(path, accept, request.host)
+        if page is None:
+            raise errors.NotFound("the server could not find the requested resource")
+        headers = {"ETag": page.etag, "Vary": "Accept"}
+        if page.etag in request.headers.get("If-None-Match", ""):
+            return web.Response(status=304, headers=headers)
         return responses.body(
-            data,
-            content_type=content_type,
-            gzip="gzip" in request.headers.get("Accept-Encoding", ""),
+            page.data,
+            content_type=page.content_type,
+            gzip=_compressible(request),
+            headers=headers,
         )
 
 
@@ -178,45 +198,8 @@ def _compressible(request: web.BaseRequest) -> bool:
     return "gzip" in request.headers.get("Accept-Encoding", "")
 
 
-def discovery_document(
-    engine: Engine, path: str, request: web.BaseRequest
-) -> tuple[bytes, str] | None:
-    """The discovery document at a path, with its content type."""
-    catalog = engine.catalog
-    parts = path.strip("/").split("/")
-    plain = "application/json"
-    if path in ("/api", "/apis"):
-        version = discovery.wants_aggregated(request.headers.get("Accept", ""))
-        if version:
-            body = discovery.aggregated(catalog, version, core=path == "/api")
-            kind = f"{plain};g={discovery.AGGREGATED};v={version};as=APIGroupDiscoveryList"
-            return dumps(body), kind
-        if path == "/apis":
-            return dumps(discovery.group_list(catalog)), plain
-        return dumps(discovery.api_versions(request.host)), plain
-    found = None
-    if parts[0] == "api" and len(parts) == 2:
-        found = discovery.resource_list(catalog, "", parts[1])
-    elif parts[0] == "apis" and len(parts) == 2:
-        found = discovery.group(catalog, parts[1])
-    elif parts[0] == "apis" and len(parts) == 3:
-        found = discovery.resource_list(catalog, parts[1], parts[2])
-    elif path == "/version":
-        found = version_info()
-    elif path == "/":
-        found = {
-            "paths": [
-                "/api",
-                "/apis",
-                "/healthz",
-                "/livez",
-                "/openapi/v2",
-                "/openapi/v3",
-                "/readyz",
-                "/version",
-            ]
-        }
-    return None if found is None else (dumps(found), plain)
+def parts_of(path: str) -> list[str]:
+    return path.strip("/").split("/")
 
 
 def version_info() -> dict[str, str]:
@@ -252,6 +235,3 @@ def _with_include(form: negotiation.Form, text: str) -> negotiation.Form:
     if text and text not in ("None", "Metadata", "Object"):
         raise errors.BadRequest(f'invalid value for includeObject: "{text}"')
     return replace(form, include=text or "Metadata")
-
-
-__all__ = ["Pipeline", "answers", "version_info"]
