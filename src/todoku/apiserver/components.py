@@ -8,6 +8,7 @@ from todoku.apiserver import (
     admission,
     authorization,
     policy,
+    proxy,
     streaming,
     token_reviews,
     wellknown,
@@ -45,6 +46,7 @@ def standard(config: Config, objects: Objects) -> Components:
     plugins += admission.dynamic(objects, outbound, plugins)
     plugins.append(admission.ResourceQuota(objects))
     kubelets = Kubelets(config, objects)
+    forwarder = proxy.Proxy(objects, kubelets)
     addresses = Addresses(objects, config.service_cidrs)
     ports = Ports(*config.node_port_range)
 
@@ -56,6 +58,7 @@ def standard(config: Config, objects: Objects) -> Components:
     async def stop() -> None:
         nodes.stop()
         await kubelets.close()
+        await forwarder.close()
         await outbound.close()
 
     documents = {}
@@ -73,7 +76,7 @@ def standard(config: Config, objects: Objects) -> Components:
             **authorization.handlers(chain),
             **token_reviews.handlers(objects, tokens, bearers),
         },
-        connectors=streaming.connectors(kubelets),
+        connectors={**streaming.connectors(kubelets), **proxy.connectors(forwarder)},
         documents=documents,
         bootstrap=[*policy.bootstrap(), *wellknown.bootstrap(config)],
         start=start,

@@ -116,7 +116,7 @@ class Pipeline:
         )
         if context.form.as_ == "Table":
             context.form = _with_include(context.form, request.query.get("includeObject", ""))
-        if info.verb in WRITES:
+        if info.verb in WRITES and info.subresource != "proxy":  # a proxied body passes as it is
             context.body = await read_body(request, self._engine.config.request_limit_bytes)
         answer = await dispatch.answer(self._engine, context, request)
         if isinstance(answer, web.StreamResponse):

@@ -26,6 +26,7 @@ from todoku.apiserver.context import Context, Engine
 from todoku.apiserver.encoding import dumps
 from todoku.apiserver.negotiation import PLAIN
 from todoku.apiserver.objects import EngineObjects
+from todoku.apiserver.proxy import Named
 from todoku.apiserver.writes import Change
 
 Reply = Answer | web.StreamResponse
@@ -60,7 +61,10 @@ async def answer(engine: Engine, context: Context, request: web.BaseRequest) -> 
 async def _connect(
     engine: Engine, context: Context, request: web.BaseRequest, connector: Connector
 ) -> web.StreamResponse:
-    cached = await reads.get(engine, context)
+    about = context
+    if context.info.subresource == "proxy":  # named `scheme:NAME:port`
+        about = replace(context, info=replace(context.info, name=Named.of(context.info.name).name))
+    cached = await reads.get(engine, about)
     parent = context.served.load(cached.object())
     if context.info.subresource != "log":
         options = _connect_options(context, request)
