@@ -230,7 +230,12 @@ async def test_a_foreign_replica_set_of_the_wanted_name_leads_to_another_hash(cl
     await cluster.client.create("replicasets.apps", taken)
     wanted = workload("web", replicas=1, selector={"matchLabels": {"app": "probe"}}, template=same)
     await cluster.client.create("deployments.apps", wanted)
-    await cluster.until(lambda: (cluster.get("deployments.apps", "web") or {}).get("status", {}).get("collisionCount") == 1)
+    await cluster.until(
+        lambda: (
+            (cluster.get("deployments.apps", "web") or {}).get("status", {}).get("collisionCount")
+            == 1
+        )
+    )
     await cluster.until(
         lambda: any(
             rs["metadata"]["name"].startswith("web-") and rs["spec"]["replicas"] == 1

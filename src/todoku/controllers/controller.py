@@ -76,7 +76,7 @@ class Controller:
         self.clock = context.clock
         self.recorder = context.recorder
         self.queue: WorkQueue[Key] = WorkQueue(self.name, backoff=self.backoff, clock=self.clock)
-        self._informers: list[Informer] = []
+        self._watches: list[tuple[Informer, Callable[[WatchEvent], None] | None]] = []
         if self.reconciles:
             self.cache = self.watch(self.reconciles, self.enqueue)
         self.setup()
@@ -91,11 +91,9 @@ class Controller:
         *,
         namespace: str | None = None,
     ) -> Informer:
-        """The shared informer of a resource; `handler` hears of each change."""
+        """The shared informer of a resource; `handler` hears of each change once the controller runs."""
         informer = self.context.informers.informer(resource, namespace=namespace)
-        self._informers.append(informer)
-        if handler is not None:
-            informer.subscribe(handler)
+        self._watches.append((informer, handler))
         return informer
 
     def enqueue(self, event: WatchEvent) -> None:
@@ -114,13 +112,18 @@ class Controller:
 
     async def run(self) -> None:
         """Reconcile until cancelled, once every cache has been filled."""
-        for informer in self._informers:
+        for informer, _ in self._watches:
             await informer.synced()
-        async with asyncio.TaskGroup() as tasks:
-            work = self.queue.run(self._work, workers=self.workers)
-            tasks.create_task(work, name=f"{self.name}-queue")
-            for number, extra in enumerate(self.tasks()):
-                tasks.create_task(extra, name=f"{self.name}-task-{number}")
+        unsubscribe = [one.subscribe(handler) for one, handler in self._watches if handler]
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                work = self.queue.run(self._work, workers=self.workers)
+                tasks.create_task(work, name=f"{self.name}-queue")
+                for number, extra in enumerate(self.tasks()):
+                    tasks.create_task(extra, name=f"{self.name}-task-{number}")
+        finally:
+            for stop in unsubscribe:
+                stop()
 
     def tasks(self) -> Sequence[asyncio._CoroutineLike[None]]:
         """Further coroutines that run beside the queue."""

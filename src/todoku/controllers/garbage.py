@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
 from typing import Any, ClassVar
 
@@ -44,7 +44,7 @@ class GarbageCollector(Controller):
     def setup(self) -> None:
         self.graph = Graph()
         self._followed: dict[str, tuple[Informer, bool]] = {}
-        self._unsubscribe: dict[str, Any] = {}
+        self._unsubscribe: dict[str, Callable[[], None]] = {}
         self._kinds: dict[tuple[str, str], Named] = {}
         self._rediscover = asyncio.Event()
         self.orphans: WorkQueue[str] = WorkQueue("orphan", backoff=self.backoff, clock=self.clock)
@@ -56,6 +56,13 @@ class GarbageCollector(Controller):
         return (self._discover(), self.orphans.run(self._orphan, workers=3))
 
     async def _discover(self) -> None:
+        try:
+            await self._discover_again_and_again()
+        finally:
+            for stop in self._unsubscribe.values():
+                stop()
+
+    async def _discover_again_and_again(self) -> None:
         while True:
             try:
                 self._follow(await self.client.discover())

@@ -102,19 +102,18 @@ def _pack_group(
         pending = pending[room:]
     if pending and len(pending) <= MAX_ENDPOINTS:
         pending = _into_fitting(pending, clean, dirty)
-    while pending or (not dirty and not clean and not emptied):
+    new: list[Object] = []
+    while pending:
+        made = emptied.pop() if emptied else _slice(service, family, ports, [], None)
+        made["endpoints"], pending = pending[:MAX_ENDPOINTS], pending[MAX_ENDPOINTS:]
+        (dirty if "name" in made["metadata"] else new).append(made)
+    if not (clean or dirty or new):
+        # The placeholder: a slice without endpoints.
         if emptied:
-            made = emptied.pop()
-            dirty.append(made)
+            dirty.append(emptied.pop())
         else:
-            made = _slice(service, family, ports, [], None)
-            decided.create.append(made)
-        made["endpoints"] = pending[:MAX_ENDPOINTS]
-        pending = pending[MAX_ENDPOINTS:]
-        if not made["endpoints"]:
-            break
-    if emptied and not dirty and not clean and not decided.create:
-        dirty.append(emptied.pop())  # the placeholder
+            new.append(_slice(service, family, ports, [], None))
+    decided.create += new
     originals = {one["metadata"]["name"]: one for one in existing}
     decided.update += dirty + [c for c in clean if _differs(c, originals[c["metadata"]["name"]])]
     decided.delete += emptied
