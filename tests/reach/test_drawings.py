@@ -7,10 +7,10 @@ import pytest
 from tests.reach.article import machine, report, service, with_ingress, world
 from todoku.reach.draw import svg, terminal
 from todoku.reach.draw.html import page
-from todoku.reach.draw.picture import picture, short
+from todoku.reach.draw.picture import picture
 from todoku.reach.draw.text import dot, mermaid
 from todoku.reach.table import render
-from todoku.reach.targets import At
+from todoku.reach.targets import At, short
 
 CHAPTER_1 = report(world(service()), at=(At.POD, At.CLUSTERIP), title="ClusterIP")
 CHAPTER_4 = report(

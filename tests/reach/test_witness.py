@@ -23,3 +23,18 @@ def test_a_translated_flow_wins_over_one_that_was_only_forwarded():
 def test_without_any_flow_the_address_itself_answered():
     answer = match([SENT], [])[SENT]
     assert (answer.backend, answer.client) == ("192.168.11.136", "192.168.11.201")
+
+
+def test_a_masqueraded_pod_is_followed_to_the_node_that_translates():
+    sent = Tuple5("TCP", "10.244.1.9", 50000, "192.168.11.132", 30080)
+    own_node = Flow(
+        Tuple("10.244.1.9", "192.168.11.132", TCP, 50000, 30080),
+        Tuple("192.168.11.132", "192.168.11.131", TCP, 30080, 61000),
+    )
+    other_node = Flow(
+        Tuple("192.168.11.131", "192.168.11.132", TCP, 61000, 30080),
+        Tuple("10.244.0.2", "10.244.0.1", TCP, 80, 33333),
+        status=STATUS_DESTINATION_NAT,
+    )
+    answer = match([sent], [other_node, own_node])[sent]
+    assert (answer.backend, answer.port, answer.client) == ("10.244.0.2", 80, "10.244.0.1")

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from typing import TypeAlias
 
 from todoku.reach.outcome import Outcome
 from todoku.reach.report import Cell, Report, closed_codes
-from todoku.reach.targets import Address, Source
+from todoku.reach.targets import Address, Source, shown
+
+_Shown: TypeAlias = tuple[str, Cell | None]
 
 _COLOURS = {Outcome.OK: "32", Outcome.NOT_APPLICABLE: "2", Outcome.UNKNOWN: "33"}
 _CLOSED_COLOUR = "31"
@@ -15,15 +18,32 @@ _CLOSED_COLOUR = "31"
 def render(report: Report, *, width: int = 80, colour: bool = False) -> str:
     """The report as lines of at most `width` columns where that is possible.
 
+    Sources are rows; too wide, they become columns; still too wide, the columns are split into several tables.
     Colour repeats what the words say and is never the only signal.
     """
-    upright = _grid(report, turned=False)
-    turned = _width(upright) > width
-    grid = _grid(report, turned=True) if turned else upright
+    grid = _grid(report, turned=False)
+    if _width(grid) > width:
+        grid = _grid(report, turned=True)
     lines = [report.title] if report.title else []
-    lines += _lines(grid, colour)
+    for part in _split(grid, width):
+        lines += _lines(part, colour)
     lines += _footer(report)
     return "\n".join(lines)
+
+
+def _split(grid: Sequence[Sequence[_Shown]], width: int) -> Iterator[list[list[_Shown]]]:
+    """The grid as tables that fit; each repeats the first column and has at least one more."""
+    widths = _widths(grid)
+    start = 1
+    while start < len(widths):
+        end = start + 1
+        while (
+            end < len(widths)
+            and sum(w + 2 for w in (widths[0], *widths[start : end + 1])) - 2 <= width
+        ):
+            end += 1
+        yield [[row[0], *row[start:end]] for row in grid]
+        start = end
 
 
 def cell_text(cell: Cell) -> str:
@@ -38,15 +58,15 @@ def cell_text(cell: Cell) -> str:
     return text + (" !" if cell.surprising else "")
 
 
-def _grid(report: Report, *, turned: bool) -> list[list[tuple[str, Cell | None]]]:
+def _grid(report: Report, *, turned: bool) -> list[list[_Shown]]:
     cells = {(cell.source, cell.address): cell for cell in report.cells}
 
-    def at(source: Source, address: Address) -> tuple[str, Cell | None]:
+    def at(source: Source, address: Address) -> _Shown:
         cell = cells.get((source, address))
         return (cell_text(cell), cell) if cell else ("", None)
 
     if turned:
-        head = [("", None), *((one.name, None) for one in report.sources)]
+        head = [("", None), *((shown(one), None) for one in report.sources)]
         rows = [
             [(to.label, None), *(at(source, to) for source in report.sources)]
             for to in report.addresses
@@ -54,21 +74,21 @@ def _grid(report: Report, *, turned: bool) -> list[list[tuple[str, Cell | None]]
     else:
         head = [("", None), *((one.label, None) for one in report.addresses)]
         rows = [
-            [(source.name, None), *(at(source, to) for to in report.addresses)]
+            [(shown(source), None), *(at(source, to) for to in report.addresses)]
             for source in report.sources
         ]
     return [list(head), *rows]
 
 
-def _width(grid: Sequence[Sequence[tuple[str, Cell | None]]]) -> int:
+def _width(grid: Sequence[Sequence[_Shown]]) -> int:
     return sum(_widths(grid)) + 2 * (len(grid[0]) - 1)
 
 
-def _widths(grid: Sequence[Sequence[tuple[str, Cell | None]]]) -> list[int]:
+def _widths(grid: Sequence[Sequence[_Shown]]) -> list[int]:
     return [max(len(row[column][0]) for row in grid) for column in range(len(grid[0]))]
 
 
-def _lines(grid: Sequence[Sequence[tuple[str, Cell | None]]], colour: bool) -> list[str]:
+def _lines(grid: Sequence[Sequence[_Shown]], colour: bool) -> list[str]:
     widths = _widths(grid)
     return [
         "  ".join(
@@ -94,10 +114,10 @@ def _footer(report: Report) -> list[str]:
     for cell in report.surprises:
         expected = " or ".join(sorted(str(one) for one in cell.predicted.outcomes))
         lines.append(
-            f"! {cell.source.name} -> {cell.address.label}: {cell_text(cell)}, "
+            f"! {shown(cell.source)} -> {cell.address.label}: {cell_text(cell)}, "
             f"but {expected} was predicted ({cell.predicted.code})"
         )
     for cell in report.cells:
         if cell.unprobed:
-            lines.append(f"? {cell.source.name} -> {cell.address.label}: {cell.unprobed}")
+            lines.append(f"? {shown(cell.source)} -> {cell.address.label}: {cell.unprobed}")
     return lines

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
+from ipaddress import ip_address
 from typing import Literal
 
 from todoku.api.meta import Key, Object, key_of
 from todoku.reach.outcome import Code
 from todoku.reach.probe import Transport
-from todoku.reach.world import World, usable
+from todoku.reach.world import Endpoint, World, usable
 
 
 class At(StrEnum):
@@ -60,6 +61,11 @@ def addresses(world: World, service: Object, kinds: Iterable[At] = tuple(At)) ->
     return sorted((one for one in found if one.at in wanted), key=lambda one: order.index(one.at))
 
 
+def _numerically(endpoint: Endpoint) -> tuple[int, bytes, int]:
+    ip = ip_address(endpoint.address)
+    return ip.version, ip.packed, endpoint.port
+
+
 def ports(service: Object) -> list[Object]:
     """The TCP and UDP ports of a Service; SCTP is not probed."""
     return [
@@ -78,7 +84,7 @@ def _of_port(world: World, service: Object, port: Object) -> Iterable[Address]:
         At.CLUSTERIP, "", "", number, protocol, key, port.get("name", ""), service_port=number
     )
 
-    for end in usable(world.endpoints(service, port)):
+    for end in sorted(usable(world.endpoints(service, port)), key=_numerically):
         yield replace(
             base, at=At.POD, label=f"{end.address}:{end.port}", host=end.address, port=end.port,
             node=end.node, pod=end.pod,
@@ -158,3 +164,14 @@ def pod_sources(pods: Iterable[Object]) -> list[Source]:
         if (pod.get("status") or {}).get("podIP") and not pod["spec"].get("hostNetwork")
         and pod["status"].get("phase") == "Running"
     ]  # fmt: skip
+
+
+def shown(source: Source) -> str:
+    """A source's name as tables and drawings show it: long pod names are shortened."""
+    return f"pod/{short(source.pod.name)}" if source.pod else source.name
+
+
+def short(pod: str) -> str:
+    """`httpd-deployment-5d4c8-x7w5c` as `httpd-…-x7w5c`: the part that tells replicas apart."""
+    parts = pod.split("-")
+    return f"{parts[0]}-…-{parts[-1]}" if len(parts) > 2 else pod

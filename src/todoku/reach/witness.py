@@ -16,6 +16,7 @@ from todoku.linux import conntrack
 from todoku.linux.conntrack import Conntrack, Flow
 from todoku.reach.probe import Tuple5
 
+_MOST_TRANSLATIONS = 4
 _PROTOCOLS = {"TCP": conntrack.TCP, "UDP": conntrack.UDP}
 
 
@@ -50,21 +51,38 @@ class NodeConntrack:
 
 
 def match(attempts: Sequence[Tuple5], flows: Iterable[Flow]) -> dict[Tuple5, Answer]:
-    """Join attempts and flows by what the source sent (pure)."""
-    wanted = {_original(attempt): attempt for attempt in attempts}
-    found: dict[Tuple5, Answer] = {}
+    """Join attempts and flows by what the source sent, and follow each through every node's translation (pure).
+
+    A pod's own node may masquerade it before another node translates the destination; so the reply tuple of one
+    flow, turned round, is looked up again until nobody changed it any more.
+    """
+    known: dict[conntrack.Tuple, Flow] = {}
     for flow in flows:
-        attempt = wanted.get(flow.original)
-        if attempt is None or (attempt in found and not flow.translated):
-            continue
-        backend, port = flow.backend
-        found[attempt] = Answer(backend, port, flow.reply.destination, flow.translated)
-    for attempt in attempts:
-        # Nothing on the way translated or tracked it: the address itself answered.
-        found.setdefault(
-            attempt, Answer(attempt.destination, attempt.destination_port, attempt.source, False)
-        )
-    return found
+        if flow.original not in known or _forward(flow) != flow.original:
+            known[flow.original] = flow
+    return {attempt: _follow(attempt, known) for attempt in attempts}
+
+
+def _follow(attempt: Tuple5, known: Mapping[conntrack.Tuple, Flow]) -> Answer:
+    here, translated = _original(attempt), False
+    for _ in range(_MOST_TRANSLATIONS):
+        flow = known.get(here)
+        if flow is None or _forward(flow) == here:
+            break
+        here, translated = _forward(flow), translated or flow.translated
+    return Answer(here.destination, here.destination_port, here.source, translated)
+
+
+def _forward(flow: Flow) -> conntrack.Tuple:
+    """The packet as it leaves the node: the reply tuple turned round."""
+    reply = flow.reply
+    return conntrack.Tuple(
+        source=reply.destination,
+        destination=reply.source,
+        protocol=reply.protocol,
+        source_port=reply.destination_port,
+        destination_port=reply.source_port,
+    )
 
 
 def _original(attempt: Tuple5) -> conntrack.Tuple:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from todoku.reach.outcome import Code, Outcome
 from todoku.reach.report import Report
-from todoku.reach.targets import At
+from todoku.reach.targets import At, short, shown
 
 TITLES = {
     At.POD: "pod IP",
@@ -55,7 +55,7 @@ class Picture:
 def picture(report: Report, *, title: str = "") -> Picture:
     """The picture of a report.  Ids are short and stable: s0…, a0…, b0…"""
     sources = {
-        source: Node(f"s{i}", source.name, source.address, _place(source.kind))
+        source: Node(f"s{i}", shown(source), source.address, _place(source.kind))
         for i, source in enumerate(report.sources)
     }
     addresses = {
@@ -87,12 +87,6 @@ def picture(report: Report, *, title: str = "") -> Picture:
         title or report.title, list(sources.values()), list(addresses.values()),
         list(backends.values()), asks, answers,
     )  # fmt: skip
-
-
-def short(pod: str) -> str:
-    """`httpd-deployment-5d4c8-x7w5c` as `httpd-…-x7w5c`: the part that tells replicas apart."""
-    parts = pod.split("-")
-    return f"{parts[0]}-…-{parts[-1]}" if len(parts) > 3 else pod
 
 
 def _place(kind: str) -> str:

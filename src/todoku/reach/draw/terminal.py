@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import groupby
 
-from todoku.reach.draw.picture import TITLES, short
+from todoku.reach.draw.picture import TITLES
 from todoku.reach.outcome import EXPLANATIONS, Code, Outcome
 from todoku.reach.report import Cell, Report
-from todoku.reach.targets import Address, At
+from todoku.reach.targets import Address, At, short, shown
 from todoku.reach.world import Machine, World
 
 _GREEN, _RED, _DIM = "32", "31", "2"
@@ -81,7 +81,7 @@ def _block(report: Report, addresses: Sequence[Address], colour: bool) -> list[s
     closed = [
         cell for cell in asked if cell.outcome is not Outcome.OK and cell.address == addresses[0]
     ]
-    width = max((len(cell.source.name) for cell in asked), default=0)
+    width = max((len(shown(cell.source)) for cell in asked), default=0)
     lines += _open_lines(opened, width, colour)
     closed.sort(key=lambda cell: (cell.predicted.code, cell.outcome))
     for (code, outcome), group in groupby(closed, lambda c: (c.predicted.code, c.outcome)):
@@ -107,7 +107,7 @@ def _open_lines(cells: Sequence[Cell], width: int, colour: bool) -> list[str]:
     if not cells:
         return []
     backends = sorted({name for cell in cells for name in cell.backends})
-    left = [name.ljust(width) for name in dict.fromkeys(cell.source.name for cell in cells)]
+    left = [name.ljust(width) for name in dict.fromkeys(shown(cell.source) for cell in cells)]
     right = [_backend(name, cells) for name in backends] or ["answered"]
     height = max(len(left), len(right))
     lines = []
@@ -147,7 +147,7 @@ def _closed_lines(
     for row, cell in enumerate(cells):
         bracket = _joint(row, len(cells), "┐┤┘")
         why = f" {code}" if row == len(cells) // 2 else ""
-        text = f"   {cell.source.name.ljust(width)} ──╳ {outcome} {bracket}{why}"
+        text = f"   {shown(cell.source).ljust(width)} ──╳ {outcome} {bracket}{why}"
         lines.append(_paint(text, _RED if outcome is not Outcome.NOT_APPLICABLE else _DIM, colour))
     return lines
 

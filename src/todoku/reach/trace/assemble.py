@@ -14,7 +14,7 @@ from todoku.linux.conntrack import Flow
 from todoku.reach.outcome import Outcome
 from todoku.reach.trace.facts import Evidence, Facts, Header, Hop, Place, Rule, Step, Trace
 
-_TELLING = ("dnat", "masquerade", "snat", "reject", "drop", "mark set", "vmap", "redirect")
+_TELLING = ("dnat", "masquerade", "snat", "reject", "drop", "@services", "redirect")
 _DISPOSITIONS = {
     Outcome.OK: "DELIVERED",
     Outcome.REFUSED: "REFUSED",
@@ -135,9 +135,12 @@ def _rules(facts: Facts, run: _Run) -> Iterator[Hop]:
 
 
 def _tells(step: Step, rule: Rule | None) -> bool:
-    if step.verdict in ("drop", "jump", "goto"):
+    """Whether a match is worth a line: it decides or translates, not just leads to the next chain."""
+    if step.verdict == "drop":
         return True
-    return rule is not None and any(word in rule.text for word in _TELLING)
+    if rule is None or step.target.startswith("masquerade"):
+        return False
+    return any(word in rule.text for word in _TELLING)
 
 
 def _rewritten(facts: Facts, run: _Run, following: _Run | None) -> Iterator[Hop]:
