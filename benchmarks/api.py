@@ -35,7 +35,7 @@ JSON = "application/json"
 def pod(number: int) -> dict[str, Any]:
     """A pod of about the size that a Deployment makes."""
     labels = {"app": f"app-{number % 20}", "pod-template-hash": "5d4f8c7b9", "tier": "web"}
-    env = [{"name": f"VARIABLE_{n}", "value": f"value-{n}-" + "x" * 20} for n in range(12)]
+    env = [{"name": f"VARIABLE_{n}", "value": f"value-{n}-" + "x" * 20} for n in range(3)]
     container = {
         "name": "web",
         "image": "registry.example.com/team/web:1.2.3",
