@@ -26,6 +26,22 @@ class Lab:
     pods: list[Netns]
     folder: Path
 
+    async def create_pod(self, name: str, *ports: HostPort) -> PodRef:
+        """A pod that the API server knows, bound to n1."""
+        account = {"metadata": {"name": "default", "namespace": "default"}}
+        await self.admin.create("serviceaccounts", account)
+        container = {"name": "c", "image": "none"}
+        made = await self.admin.create(
+            "pods",
+            {
+                "apiVersion": "v1",
+                "kind": "Pod",
+                "metadata": {"name": name, "namespace": "default"},
+                "spec": {"nodeName": "n1", "containers": [container]},
+            },
+        )
+        return PodRef("default", name, made["metadata"]["uid"], ports)
+
     @asynccontextmanager
     async def agent(self, name: str) -> AsyncIterator[PodNetwork]:
         """The pod network of one node, as that node."""
@@ -136,7 +152,7 @@ async def test_detach_is_repeatable_and_frees_the_address(lab: Lab) -> None:
 
 
 async def test_a_restarted_agent_keeps_pods_addresses_and_host_ports(lab: Lab) -> None:
-    ref = pod("a", HostPort("TCP", 8081, 80))
+    ref = await lab.create_pod("a", HostPort("TCP", 8081, 80))
     async with lab.agent("n1") as network:
         before = await network.attach(ref, lab.pods[0].path)
     link = lab.nodes["n1"].run("ip", "-o", "link")
@@ -146,6 +162,16 @@ async def test_a_restarted_agent_keeps_pods_addresses_and_host_ports(lab: Lab) -
         with Server(lab.pods[0], "a", 80):
             answer = await call(ask, lab.nodes["n2"], "192.168.60.131", 8081)
     assert answer.startswith("a ")
+
+
+async def test_a_restarted_agent_releases_what_deleted_pods_held(lab: Lab) -> None:
+    """A node that lost power never heard that they were deleted."""
+    async with lab.agent("n1") as network:
+        await network.attach(pod("deleted-meanwhile"), lab.pods[0].path)
+    async with lab.agent("n1") as network:
+        await until(lambda: network.ready)
+        assert network.find("uid-deleted-meanwhile") is None
+    assert "veth" not in lab.nodes["n1"].run("ip", "link")
 
 
 async def test_a_node_that_leaves_is_forgotten(lab: Lab) -> None:

@@ -14,7 +14,7 @@ from todoku.client import Client, InformerFactory, Unreachable, WatchEvent
 from todoku.linux.links import Monitor
 from todoku.network import peers as announced
 from todoku.network.ipam import Ipam, Lease
-from todoku.network.wiring import BRIDGE, Site, Wiring, host_interface, parse_subnet
+from todoku.network.wiring import BRIDGE, Site, Wiring, parse_subnet
 
 log = logs.get(__name__)
 
@@ -45,6 +45,7 @@ class PodNetwork:
     ) -> None:
         self._client, self._config, self._wiring = client, config, wiring
         self._nodes = informers.informer("nodes")
+        self._pods = informers.informer("pods", fields=f"spec.nodeName={config.node_name}")
         self._ready = asyncio.Event()
         self._wake = asyncio.Event()
         self._site: Site | None = None
@@ -65,6 +66,7 @@ class PodNetwork:
         loop.add_reader(monitor.fileno(), self._links_changed, monitor)
         try:
             await self._nodes.synced()
+            await self._pods.synced()
             while True:
                 self._wake.clear()
                 try:
@@ -113,9 +115,7 @@ class PodNetwork:
         for lease in stale:
             await asyncio.to_thread(self._wiring.detach, lease.uid)
             ipam.release(lease.uid)
-        for name in self._wiring.attached() - {host_interface(uid) for uid in keep}:
-            log.warning("An interface belongs to no pod", interface=name)
-        if any(lease.host_ports for lease in stale):
+        if self._site is not None and any(lease.host_ports for lease in stale):
             self._wiring.set_host_ports(ipam.leases())
         return stale
 
@@ -142,7 +142,7 @@ class PodNetwork:
         site = self._site_of(node, parse_subnet(cidr))
         self._wiring.prepare(site)
         if site != self._site:
-            self._adopt(site)
+            await self._adopt(site)
         self._wiring.rejoin(self._leases().leases())
         self._follow_peers()
         await self._announce(node, site)
@@ -164,9 +164,12 @@ class PodNetwork:
             vtep_mac=mac,
         )
 
-    def _adopt(self, site: Site) -> None:
-        """Take over leases, host ports and routes that an earlier agent left."""
+    async def _adopt(self, site: Site) -> None:
+        """Take over leases, host ports and routes that an earlier agent left, but not of pods long gone."""
         self._ipam = Ipam(self._config.state, site.subnet)
+        gone = await self.prune(frozenset(pod["metadata"]["uid"] for pod in self._pods.list()))
+        if gone:
+            log.info("Leases of deleted pods released", count=len(gone))
         self._wiring.reload_rules(site, self._ipam.leases())
         self._site = site
 
