@@ -78,7 +78,15 @@ class Difference:
 
 
 def drop(fields: FieldSet, ignored: tuple[FieldPath, ...]) -> FieldSet:
-    return frozenset(path for path in fields if not any(path[: len(one)] == one for one in ignored))
+    banned = frozenset(ignored)
+    lengths = sorted({len(one) for one in ignored})
+    if lengths == [1, 2]:  # every write comes this way
+        return frozenset(
+            path for path in fields if path[:1] not in banned and path[:2] not in banned
+        )
+    return frozenset(
+        path for path in fields if not any(path[:length] in banned for length in lengths)
+    )
 
 
 def compare(old: Any, new: Any, type_: Type) -> Difference:
@@ -122,20 +130,26 @@ def _compare_child(
         yield from _compare(old[key], new[key], type_, path)
 
 
-def all_paths(value: Any, type_: Type, path: FieldPath) -> Iterator[FieldPath]:
+def all_paths(value: Any, type_: Type, path: FieldPath) -> list[FieldPath]:
     """The path and every path below it."""
-    yield path
+    found: list[FieldPath] = []
+    _collect(value, type_, path, found)
+    return found
+
+
+def _collect(value: Any, type_: Type, path: FieldPath, found: list[FieldPath]) -> None:
+    found.append(path)
     if value is None or is_atomic(value, type_):
         return
     if isinstance(value, dict):
         for key, child in value.items():
-            yield from all_paths(child, child_type(type_, key), (*path, f"f:{key}"))
-    else:
-        for element, item in _loose_items(value, type_, path):
-            if isinstance(item, dict):
-                yield from all_paths(item, type_.items or ANY, (*path, element))
-            else:
-                yield (*path, element)
+            _collect(child, child_type(type_, key), (*path, f"f:{key}"), found)
+        return
+    for element, item in _loose_items(value, type_, path):
+        if isinstance(item, dict):
+            _collect(item, type_.items or ANY, (*path, element), found)
+        else:
+            found.append((*path, element))
 
 
 def remove(value: Any, fields: FieldSet, type_: Type, path: FieldPath = ()) -> Any:
