@@ -10,13 +10,9 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
-import pytest
-
 T = TypeVar("T")
 _CLONE_NEWNET = 0x40000000
 _libc = ctypes.CDLL(None, use_errno=True)
-
-needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root and network namespaces")
 
 
 class Netns:
