@@ -12,7 +12,7 @@ from todoku.api.selectors import from_selector
 from todoku.client import WatchEvent
 from todoku.controllers import conditions, indexes, job_plan, pods
 from todoku.controllers.claims import plan_claims, settle_claims
-from todoku.controllers.controller import Controller, deleting, owner_uid
+from todoku.controllers.controller import Controller, deleting, owner_key, owner_uid
 from todoku.controllers.job_plan import FINALIZER, INDEX, Plan, View
 
 MANAGED_BY = "kubernetes.io/job-controller"
@@ -31,9 +31,9 @@ class JobController(Controller):
         self.enqueue_owner("Job")(event)
         pod = event.object
         if owner_uid(pod) or event.type == "DELETED":
-            if event.type != "DELETED" and job_plan.tracked(pod):
-                self.queue.add(Key(pod["metadata"]["namespace"], f"pod/{pod['metadata']['name']}"))
             return
+        if job_plan.tracked(pod):
+            self.queue.add(Key(pod["metadata"]["namespace"], f"pod/{pod['metadata']['name']}"))
         for job in self.cache.list(pod["metadata"]["namespace"]):
             if from_selector(job["spec"].get("selector")).matches(pod["metadata"].get("labels")):
                 self.queue.add(key_of(job))
@@ -42,7 +42,9 @@ class JobController(Controller):
         if key.name.startswith("pod/"):
             return await self._free_orphan(Key(key.namespace, key.name.removeprefix("pod/")))
         job = self.cache.get(key)
-        if job is None or job["spec"].get("managedBy") not in (None, MANAGED_BY):
+        if job is None:
+            return await self._free_bereaved(key)
+        if job["spec"].get("managedBy") not in (None, MANAGED_BY):
             return None
         owned = await self._owned(job)
         if deleting(job) or job_plan.is_finished(job):
@@ -171,8 +173,19 @@ class JobController(Controller):
         except errors.NotFound:
             return
 
+    async def _free_bereaved(self, key: Key) -> None:
+        """Nobody counts the pods of a Job that is gone."""
+        here = self.pods.by_index("namespace", key.namespace)
+        held = [p for p in here if owner_key(p, "Job") == key and job_plan.tracked(p)]
+        if not held:
+            return
+        try:
+            await self.client.get(self.reconciles, key.name, key.namespace)
+        except errors.NotFound:
+            await self._release(held)
+
     async def _free_orphan(self, key: Key) -> None:
-        """A pod whose Job is gone must not keep the finalizer."""
+        """A pod that no Job controls must not keep the finalizer."""
         pod = self.pods.get(key)
         if pod is not None and not owner_uid(pod) and job_plan.tracked(pod):
             await self._release([pod])
