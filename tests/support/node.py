@@ -25,6 +25,8 @@ import aiohttp
 from tests.support.netns import Netns
 from todoku.api import errors
 from todoku.client import Client, ClientConfig
+from todoku.kubelet.logs import render
+from todoku.kubelet.streaming import LogOptions
 from todoku.linux.cgroups import Cgroups
 from todoku.linux.namespaces import socket_in
 
@@ -117,7 +119,8 @@ class TestNode:
             / container
             / f"{restart}.log"
         )
-        return "".join(line.split(" ", 3)[3] + "\n" for line in path.read_text().splitlines())
+        shown = (render(line, LogOptions()) for line in path.read_bytes().splitlines())
+        return b"".join(line for line in shown if line is not None).decode()
 
     def log_of(self, pod: dict[str, Any], container: str, restart: int = 0) -> str:
         """The raw log file."""
@@ -156,7 +159,9 @@ class TestNode:
 
     async def stop_agent(self, number: int = signal.SIGTERM) -> None:
         assert self.agent is not None
-        self.agent.send_signal(number)
+        # nsenter forks to enter the PID namespace: its child is the agent
+        pid = Path(f"/proc/{self.agent.pid}/task/{self.agent.pid}/children").read_text().split()[0]
+        os.kill(int(pid), number)
         await self.agent.wait()
 
     async def start_agent(self) -> None:
@@ -218,8 +223,7 @@ async def running_node(
                 yield node
             finally:
                 if node.agent is not None and node.agent.returncode is None:
-                    node.agent.kill()
-                    await node.agent.wait()
+                    await node.stop_agent(signal.SIGKILL)
                 node.process.kill()
                 await node.process.wait()
                 cgroups = Cgroups()
@@ -237,8 +241,11 @@ async def _relayed(netns: Netns, url: str) -> AsyncIterator[None]:
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     sock.bind(("127.0.0.1", port))
 
+    talks: set[asyncio.Task[None] | None] = set()
+
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(OSError):
+        talks.add(asyncio.current_task())
+        with contextlib.suppress(OSError, asyncio.CancelledError):
             there, back = await asyncio.open_connection("127.0.0.1", port)
             try:
                 async with asyncio.TaskGroup() as tasks:
@@ -251,6 +258,9 @@ async def _relayed(netns: Netns, url: str) -> AsyncIterator[None]:
     async with await asyncio.start_server(talk, sock=sock) as server:
         yield
         server.close()
+        for task in talks:
+            if task is not None:
+                task.cancel()
 
 
 async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

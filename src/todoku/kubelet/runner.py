@@ -5,7 +5,6 @@ Everything here acts; what is to be done was decided in `plan`.
 
 from __future__ import annotations
 
-import asyncio
 import os
 import secrets
 import shutil
@@ -26,6 +25,7 @@ from todoku.kubelet.context import Context
 from todoku.kubelet.environment import ConfigError, Facts
 from todoku.kubelet.plan import spec_hash
 from todoku.kubelet.records import Container, PodRecord, State
+from todoku.kubelet.threads import thread, to_the_end
 from todoku.linux import commands, mounts
 from todoku.linux.containers import RuntimeFailed
 from todoku.linux.process import start_time
@@ -74,8 +74,8 @@ class Runner:
         log_file = log_path(context.config.pod_logs, record.pod, spec["name"], restarts)
         container.log = str(log_file)
         try:
-            config = await asyncio.to_thread(self._prepare, record, spec, image, facts, container)
-            container.pid = await context.containers.create(
+            config = await thread(self._prepare, record, spec, image, facts, container)
+            making = context.containers.create(
                 identity,
                 msgspec.json.encode(config),
                 log_file,
@@ -83,6 +83,7 @@ class Runner:
                 stdin=bool(spec.get("stdin")),
                 stdin_stays_open=not spec.get("stdinOnce"),
             )
+            container.pid = await to_the_end(making)
         except BaseException:
             await self.clean_up(container)
             raise
@@ -161,7 +162,7 @@ class Runner:
             await self._context.containers.delete(identity)
         except (RuntimeFailed, commands.TimedOut) as error:
             log.warning("Container not deleted", container=identity[:12], error=error)
-        await asyncio.to_thread(self._remove, identity)
+        await thread(self._remove, identity)
 
     def known(self) -> set[str]:
         """The ids of all containers that have left anything here."""

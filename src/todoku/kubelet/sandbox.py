@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import fcntl
 import os
-import secrets
 import shutil
 import socket
 import struct
@@ -37,14 +36,14 @@ class Sandboxes:
 
     def create(
         self,
+        sandbox: str,
         *,
         hostname: str,
         host_network: bool,
         host_ipc: bool,
         sysctls: Mapping[str, str],
-    ) -> tuple[str, dict[str, str]]:
-        """Make the namespaces; (sandbox id, kind → path).  Raises OSError, and leaves nothing behind then."""
-        sandbox = secrets.token_hex(32)
+    ) -> dict[str, str]:
+        """Make the namespaces; kind → path.  Raises OSError, and leaves nothing behind then."""
         folder = self.folder(sandbox)
         folder.mkdir()
         wanted = {"ipc": _CLONE_NEWIPC} if not host_ipc else {}
@@ -72,7 +71,7 @@ class Sandboxes:
         except BaseException:
             self.remove(sandbox)
             raise
-        return sandbox, paths
+        return paths
 
     def shm(self, sandbox: str) -> str:
         return str(self.folder(sandbox) / "shm")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import secrets
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from todoku.kubelet.payload import PAYLOAD_SOURCES
 from todoku.kubelet.records import PodRecord, Sandbox, all_specs
 from todoku.kubelet.resources import pod_limits
 from todoku.kubelet.runner import pod_cgroup
+from todoku.kubelet.threads import thread
 from todoku.kubelet.volumes import kind_of
 
 log = logs.get(__name__)
@@ -72,7 +74,7 @@ class Setup:
                 contents = payload.payload(volume, facts, tokens[volume["name"]])
                 self._context.volumes.fill(pod, volume, contents)
 
-        await asyncio.to_thread(act)
+        await thread(act)
 
     async def sandbox(self, record: PodRecord) -> Sandbox:
         """Make the pod's namespaces and attach its network.  Raises SandboxFailed, and leaves nothing then."""
@@ -80,9 +82,11 @@ class Setup:
         spec = pod["spec"]
         host_network = bool(spec.get("hostNetwork"))
         sysctls = (spec.get("securityContext") or {}).get("sysctls") or ()
+        identity = secrets.token_hex(32)
         try:
-            identity, paths = await asyncio.to_thread(
+            paths = await thread(
                 context.sandboxes.create,
+                identity,
                 hostname=files.hostname(pod, context.config.node_name),
                 host_network=host_network,
                 host_ipc=bool(spec.get("hostIPC")),
@@ -90,6 +94,9 @@ class Setup:
             )
         except OSError as error:
             raise SandboxFailed(str(error)) from error
+        except asyncio.CancelledError:
+            await thread(context.sandboxes.remove, identity)
+            raise
         sandbox = Sandbox(
             id=identity,
             created_at=context.clock.now(),
@@ -110,14 +117,14 @@ class Setup:
             log.warning("Pod not attached to the network", pod=pod["metadata"]["name"], error=error)
             await self.release(pod, sandbox)
             raise SandboxFailed(f"failed to set up pod network: {error}") from error
-        await asyncio.to_thread(self._files, pod, sandbox)
+        await thread(self._files, pod, sandbox)
         return sandbox
 
     async def release(self, pod: Object, sandbox: Sandbox) -> None:
         """Let the network and the namespaces go.  Idempotent."""
         if not sandbox.host_network:
             await self._context.network.detach(pod_ref(pod), sandbox.netns)
-        await asyncio.to_thread(self._context.sandboxes.remove, sandbox.id)
+        await thread(self._context.sandboxes.remove, sandbox.id)
 
     def group(self, record: PodRecord) -> None:
         """Make the pod's control group, with its limits."""

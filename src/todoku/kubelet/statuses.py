@@ -69,16 +69,24 @@ class StatusWriter:
         body = {"metadata": {"uid": uid}, "status": changes(entry.last or {}, status)}
         try:
             if body["status"]:
-                await self._client.patch(
-                    "pods", entry.name, entry.namespace, body, subresource="status"
-                )
+                await self._send(entry, uid, body)
         except errors.NotFound:
             log.debug("Pod is gone, its status stays unsent", pod=entry.name)
-        except errors.Conflict:
-            log.debug("Another pod has the name now", pod=entry.name)
         entry.last, entry.sent = status, version
         if entry.version == version:
             entry.settled.set()
+
+    async def _send(self, entry: _Entry, uid: str, body: Object) -> None:
+        """Patch the status.  A conflict is either a namesake, and then nothing is written, or bad luck."""
+        try:
+            await self._client.patch(
+                "pods", entry.name, entry.namespace, body, subresource="status"
+            )
+        except errors.Conflict:
+            present = await self._client.get("pods", entry.name, entry.namespace)
+            if present["metadata"]["uid"] == uid:
+                raise  # the queue tries again
+            log.debug("Another pod has the name now", pod=entry.name)
 
 
 def changes(old: Object, new: Object) -> Object:

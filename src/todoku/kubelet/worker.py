@@ -37,6 +37,7 @@ from todoku.kubelet.records import (
 from todoku.kubelet.runner import Runner, pod_cgroup, pod_log_folder
 from todoku.kubelet.setup import SandboxFailed, Setup
 from todoku.kubelet.status import pod_status
+from todoku.kubelet.threads import thread
 
 log = logs.get(__name__)
 
@@ -228,6 +229,7 @@ class PodWorker:
             await volumes
         finally:
             volumes.cancel()
+            await asyncio.gather(volumes, return_exceptions=True)
         return facts
 
     async def _fill_volumes(self, facts: Facts) -> None:
@@ -276,7 +278,7 @@ class PodWorker:
         sandbox = self.record.sandbox
         if sandbox is None:
             return False
-        return await asyncio.to_thread(self._context.sandboxes.alive, sandbox.id)
+        return await thread(self._context.sandboxes.alive, sandbox.id)
 
     async def _start(self, kind: str, spec: Object, facts: Facts) -> None:
         record, timings = self.record, self._context.config.timings
@@ -487,16 +489,12 @@ class PodWorker:
         record.terminated = True
         self._publish()
         await asyncio.gather(*self._cleaning.values())
-        await asyncio.gather(
-            self._drop_sandbox(), asyncio.to_thread(context.volumes.tear_down, record.uid)
-        )
+        await asyncio.gather(self._drop_sandbox(), thread(context.volumes.tear_down, record.uid))
         await self._drop_group()
         if not self._removed:
             await context.statuses.settled(record.uid)
             await self._delete_from_api()
-        await asyncio.to_thread(
-            shutil.rmtree, pod_log_folder(context.config.pod_logs, record.pod), True
-        )
+        await thread(shutil.rmtree, pod_log_folder(context.config.pod_logs, record.pod), True)
         context.statuses.forget(record.uid)
         context.objects.release(record.uid)
         context.tokens.release(record.uid)
@@ -553,7 +551,7 @@ class PodWorker:
     async def _drop_group(self) -> None:
         group = pod_cgroup(self._context.config.cgroup_parent, self.record.pod)
         if group:
-            await asyncio.to_thread(self._context.cgroups.delete, group)
+            await thread(self._context.cgroups.delete, group)
 
     async def _delete_from_api(self) -> None:
         metadata = self.record.pod["metadata"]
