@@ -35,14 +35,20 @@ class NoSupervisor(OSError):
     """Nobody listens: the lab is down, or its supervisor died."""
 
 
-async def serve(listener: socket.socket, work: Work) -> asyncio.Server:
-    """Answer requests with `work`, which returns the result or raises Refused or OSError."""
+async def serve(
+    listener: socket.socket, work: Work, answered: Callable[[], None]
+) -> asyncio.Server:
+    """Answer requests with `work`, which returns the result or raises Refused or OSError.
+
+    `answered` is called when a request is over and its answer, if anybody waits for one, is sent.
+    """
 
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         with contextlib.suppress(ConnectionError):
             try:
                 await _answer(reader, writer, work)
             finally:
+                answered()
                 writer.close()
                 await writer.wait_closed()
 

@@ -47,8 +47,11 @@ class Machines:
     async def build(self, lab: ProcessId) -> None:
         """Make the switch, the gateway and every machine, and wait until packets pass."""
         await asyncio.to_thread(self._write_files, [one.name for one in self.topology.machines])
-        for name in lan.place_names(self.topology):
-            await self._start(lab, name)
+        # All at once: the fork server imports in between, and answers in groups.
+        starts = [self._start(lab, name) for name in lan.place_names(self.topology)]
+        for outcome in await asyncio.gather(*starts, return_exceptions=True):
+            if isinstance(outcome, BaseException):
+                raise outcome
         self._record()
         await asyncio.to_thread(self._wire)
 

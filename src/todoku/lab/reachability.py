@@ -19,7 +19,7 @@ from todoku.reach.matrix import Effort, measure
 from todoku.reach.observe import observe
 from todoku.reach.probe import Vantage
 from todoku.reach.report import Report
-from todoku.reach.targets import Address, Source
+from todoku.reach.targets import Address, Source, short
 from todoku.reach.trace.collect import Ground
 from todoku.reach.trace.facts import Place
 from todoku.reach.witness import NodeConntrack
@@ -156,7 +156,11 @@ def _pod_places(pods: Sequence[Object], netns: dict[Key, str]) -> Iterator[Place
         key, address = key_of(pod), (pod.get("status") or {}).get("podIP", "")
         if key in netns and address:
             yield Place(
-                f"pod/{key.name}", "pod", netns[key], (address,), pod["spec"].get("nodeName", "")
+                f"pod/{short(key.name)}",
+                "pod",
+                netns[key],
+                (address,),
+                pod["spec"].get("nodeName", ""),
             )
 
 

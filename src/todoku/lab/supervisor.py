@@ -33,6 +33,7 @@ from todoku.linux.process import ProcessId, set_name
 log = logs.get(__name__)
 
 _GRACE_SECONDS = 3.0
+_LAST_LINES = 12
 
 
 class Supervisor:
@@ -48,6 +49,7 @@ class Supervisor:
         self.machines = Machines(paths, topology, self.forks, self.record)
         self.keeping: dict[str, asyncio.Task[None]] = {}
         self.changing = asyncio.Lock()
+        self.ending = False
         self.finished = asyncio.Event()
         self.up = False
         self.lab: ProcessId | None = None
@@ -57,7 +59,7 @@ class Supervisor:
     async def serve(self, listener: socket.socket) -> None:
         """Answer requests until the lab is stopped or its init dies."""
         self.forks.attach()
-        server = await control.serve(listener, self._request)
+        server = await control.serve(listener, self._request, self._answered)
         try:
             await self.finished.wait()
         finally:
@@ -66,6 +68,11 @@ class Supervisor:
                 task.cancel()
             await asyncio.gather(*self.keeping.values(), return_exceptions=True)
             self.forks.close()
+
+    def _answered(self) -> None:
+        """The process ends after the answer that tells so."""
+        if self.ending:
+            self.finished.set()
 
     async def _request(self, request: dict[str, Any], progress: Progress) -> Any:
         work = self._operations().get(request["op"])
@@ -159,10 +166,15 @@ class Supervisor:
                 elif line != "done":
                     progress(line)
             if last != "done":
-                raise Refused(f"the lab does not become ready; see {self.paths.log('ready')}")
+                raise Refused(f"the lab does not become ready\n{self._last_words('ready')}")
         finally:
             transport.close()
             await asyncio.to_thread(process.kill)
+
+    def _last_words(self, child: str) -> str:
+        """The end of a child's log: a lab that is undone takes the log with it."""
+        text = self.paths.log(child).read_text(errors="replace")
+        return "\n".join(text.splitlines()[-_LAST_LINES:])
 
     def _ready_later(self) -> None:
         """Nobody waits; but labels and DNS are to be applied all the same."""
@@ -172,8 +184,8 @@ class Supervisor:
     async def _undo(self) -> None:
         """Leave nothing of a lab that did not come up."""
         log.warning("Undoing what was made")
+        self.ending = True
         await self._end_children(grace_seconds=0)
-        self.finished.set()
         await asyncio.shield(asyncio.to_thread(self._sweep, keep_state=False))
 
     def _sweep(self, *, keep_state: bool) -> None:
@@ -193,7 +205,7 @@ class Supervisor:
             self.lasting.off = []
             state.write_state(self.paths, self.lasting)
             await asyncio.to_thread(self._sweep, keep_state=True)
-            self.finished.set()
+            self.ending = True
             return None
 
     async def _end_children(self, *, grace_seconds: float) -> None:

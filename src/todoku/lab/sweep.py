@@ -56,7 +56,7 @@ def kill_processes(paths: Paths) -> None:
 
 def _stop(processes: list[ProcessId]) -> None:
     for process in processes:
-        if process.alive():
+        if process.alive() and process.pid != os.getpid():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(process.pid, signal.SIGSTOP)
 

@@ -7,14 +7,16 @@ from hashlib import sha256
 
 from todoku.api.meta import Object, key_of
 from todoku.lab.reachability import Survey
+from todoku.proxy.frontends import FrontendKey
+from todoku.proxy.kernel import owner_of
 from todoku.reach.judge import matching_addresses
 from todoku.reach.predict import Prediction, announcer, predict
 from todoku.reach.probe import Question
 from todoku.reach.spec import parse_target
-from todoku.reach.targets import Address, At, Source, addresses, pod_addresses
+from todoku.reach.targets import Address, At, Source, addresses, pod_addresses, shown
 from todoku.reach.trace.assemble import assemble
 from todoku.reach.trace.collect import collect
-from todoku.reach.trace.facts import Facts, Trace
+from todoku.reach.trace.facts import Facts, Rule, Trace
 from todoku.reach.world import World
 
 
@@ -33,7 +35,7 @@ async def trace(
     if vantage is None:
         raise LookupError(f"{source.name} is not running, so nothing can be sent from it")
     ground = survey.ground(_interesting(here, source, address))
-    place = next(one for one in ground.places if one.name == source.name)
+    place = next(one for one in ground.places if one.name == shown(source))
     question = Question(address.host, address.port, address.protocol, timeout_seconds, speak=False)
     facts = await collect(ground, place, vantage, question)
     return assemble(_enriched(here, facts, source, address), target=target)
@@ -81,7 +83,8 @@ def _enriched(here: World, facts: Facts, source: Source, address: Address) -> Fa
     """What the API knows: which pod has an address, why this node announces, what was predicted."""
     prediction = _prediction(here, source, address)
     owners = {ip: f"pod {key_of(pod)}" for ip, pod in here.pods_by_address.items()}
-    enriched = replace(facts, objects=owners, code=str(prediction.code) if prediction else "")
+    code = str(prediction.code) if prediction else ""
+    enriched = replace(facts, objects=owners, code=code, rules=_owned_rules(facts))
     service = next((one for one in here.services if key_of(one) == address.service), None)
     if address.at is not At.LOADBALANCER or service is None:
         return enriched
@@ -91,6 +94,17 @@ def _enriched(here: World, facts: Facts, source: Source, address: Address) -> Fa
     digest = sha256(f"{node}#{address.host}".encode()).hexdigest()[:8]
     why = f"elected to announce it: smallest hash {digest} among the eligible nodes"
     return replace(enriched, announcer=node.partition(".")[0], why_announcer=why)
+
+
+def _owned_rules(facts: Facts) -> dict[tuple[str, str, str, int], Rule]:
+    """Rules that look a Service up, with the Service port whose element matched, read back from the node's table."""
+    key = FrontendKey(facts.sent.destination, facts.sent.protocol, facts.sent.destination_port)
+    found = dict(facts.rules)
+    for where, rule in facts.rules.items():
+        if "@services" in rule.text:
+            owner = owner_of(key, facts.places[where[0]].netns)
+            found[where] = replace(rule, object=f"Service {owner}" if owner else "")
+    return found
 
 
 def _prediction(here: World, source: Source, address: Address) -> Prediction | None:
