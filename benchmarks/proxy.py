@@ -7,6 +7,7 @@ Topology for packets: client, node, backend, each a namespace; the Service that 
 from __future__ import annotations
 
 import argparse
+import asyncio
 import gc
 import socket
 import statistics
@@ -20,13 +21,23 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "src")]
 
 from benchmarks.figures import emit, note  # noqa: E402
+from tests.support.apiserver import running_api  # noqa: E402
 from tests.support.netns import Netns, Server, connect, namespaces  # noqa: E402
 from tests.support.services import endpoint, service, slice_of  # noqa: E402
 from todoku.api.meta import Key, Object, key_of  # noqa: E402
+from todoku.client import Client, ClientConfig, InformerFactory  # noqa: E402
 from todoku.network import peers  # noqa: E402
 from todoku.network.ipam import Lease  # noqa: E402
 from todoku.network.wiring import Site, Wiring, parse_subnet  # noqa: E402
-from todoku.proxy import Kernel, NodeView, Table, frontends  # noqa: E402
+from todoku.proxy import (  # noqa: E402
+    FrontendKey,
+    Kernel,
+    NodeView,
+    Proxy,
+    ProxyConfig,
+    Table,
+    frontends,
+)  # fmt: skip
 
 NODE = NodeView("n1", addresses=("192.168.50.1",))
 BACKEND = "10.244.1.2"
@@ -43,6 +54,9 @@ def main() -> None:
         note(f"{count} Services x 2 endpoints")
         with cluster() as (node, client):
             programming(node, client, count, options.runs, options.packets)
+    note("from an acknowledged write to the kernel")
+    with namespaces("node") as (node,):
+        asyncio.run(following(node, options.runs * 10))
     note("attaching pods")
     attaching(options.runs)
 
@@ -126,6 +140,30 @@ def changes(kernel: Kernel, table: Table, count: int, times: int) -> None:
 def forget(kernel: Kernel, table: Table, key: Key) -> None:
     table.update(key, [])
     kernel.apply(table)
+
+
+async def following(node: Netns, times: int) -> None:
+    """API server, client and proxy share this process, so this bounds what an agent of its own needs."""
+    config = ProxyConfig("n1", health_port=0, metrics_port=0)
+    found = []
+    async with running_api() as api, Client(ClientConfig.from_kubeconfig(api.kubeconfig)) as client:
+        informers = InformerFactory(client)
+        with Kernel(node.fd) as kernel:
+            proxy = Proxy(informers, config, kernel)
+            tasks = [asyncio.create_task(informers.run()), asyncio.create_task(proxy.run())]
+            for number in range(times):
+                made, _ = fake(number + 16)
+                del made["status"]
+                await client.create("services", made)
+                started = time.perf_counter()
+                key = FrontendKey(made["spec"]["clusterIP"], "TCP", 8080)
+                while proxy.explain(key) is None:
+                    await asyncio.sleep(0)
+                found.append((time.perf_counter() - started) * 1e3)
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+    emit("proxy_programmed_after_acknowledged_write", found[1:], "ms")
 
 
 def fake(number: int) -> tuple[Object, list[Object]]:

@@ -128,7 +128,7 @@ def test_every_address_is_spread_over_all_endpoints(
     lab.program((made, [EVERYBODY]))
     found = answers(lab, source, address, port, times=60)
     assert names(found) == {"a", "b", "c"}
-    assert min(Counter(a.partition(" ")[0] for a in found.elements()).values()) >= 8
+    assert min(Counter(a.partition(" ")[0] for a in found.elements()).values()) >= 3
 
 
 @dataclass(frozen=True)
@@ -372,7 +372,7 @@ def test_a_deleted_service_leaves_nothing(lab: Lab) -> None:
 
 
 def check(lab: Lab, flow: Flow) -> None:
-    found = answers(lab, flow.source, flow.address, flow.port, times=1 if flow.outcome else 30)
+    found = answers(lab, flow.source, flow.address, flow.port, times=1 if flow.outcome else 45)
     if flow.outcome:
         assert found.keys() == {flow.outcome}
         return
@@ -404,7 +404,7 @@ def test_the_prediction_is_what_happens(
         FrontendKey(CLUSTER_IP, "TCP", 1),
     ):
         verdict = decide(made, slices, NODE, source=address, address=key)
-        found = answers(lab, source, key.address, key.port, times=20 if verdict.backends else 1)
+        found = answers(lab, source, key.address, key.port, times=45 if verdict.backends else 1)
         if verdict.drop is not None:
             assert found.keys() == {"refused" if verdict.drop.rejects else "timeout"}, key
         else:
