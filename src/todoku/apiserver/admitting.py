@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from todoku.api import patches
 from todoku.api.errors import FieldError
 from todoku.api.meta import GroupVersionKind, Object
+from todoku.api.patches.fieldsets import FieldError as FieldSetError
 from todoku.apiserver import metadata
 from todoku.apiserver.config import AdmissionPlugin, Allocation, Attributes, Operation
 from todoku.apiserver.context import Context, Engine
@@ -57,15 +58,21 @@ async def admitted(engine: Engine, context: Context, wish: Wish, store: StoreIt)
 
 
 def _track(engine: Engine, context: Context, new: Object, old: Object | None) -> None:
-    """Bring managedFields up to date (KEP-555)."""
-    entries = patches.track_update(
-        old,
-        new,
-        manager=context.field_manager,
-        schema=context.served.type,
-        now=engine.clock(),
-        subresource=context.info.subresource,
-    )
+    """Bring managedFields up to date (KEP-555); an object they cannot describe keeps what it has.
+
+    Such an object has list items without their keys, which validation names, or always had them.
+    """
+    try:
+        entries = patches.track_update(
+            old,
+            new,
+            manager=context.field_manager,
+            schema=context.served.type,
+            now=engine.clock(),
+            subresource=context.info.subresource,
+        )
+    except FieldSetError:
+        return
     if entries:
         new["metadata"]["managedFields"] = entries
     else:
@@ -137,6 +144,8 @@ async def _allocate(
     services = engine.components.services
     if services is None or context.served.name != "services" or context.info.subresource:
         return None
+    if not new["metadata"].get("name"):
+        return None  # validation refuses it; an allocation could not say whose it is
     if old is None:
         return await services.on_create(new, dry_run=context.dry_run)
     return await services.on_update(new, old, dry_run=context.dry_run)
