@@ -189,3 +189,12 @@ async def run(*argv):
     out, _ = await process.communicate()
     assert process.returncode == 0, out.decode()
     return out.decode()
+
+
+async def test_a_service_that_restarts_is_asked_again(config, tmp_path):
+    path = tmp_path / "images.sock"
+    async with Images(path) as client:
+        asking = asyncio.create_task(client.ensure("busybox", "IfNotPresent"))
+        await asyncio.sleep(0.1)
+        async with Server(ImageStore(config), path):
+            assert (await asking).origin == "recipe"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Protocol
@@ -12,6 +13,7 @@ import msgspec
 from todoku.api.images import Image, ImageError
 
 Json = dict[str, Any]
+_WAITS_SECONDS = (0.05, 0.2, 0.5, 1.0, 2.0)
 
 
 class Credentials(Protocol):
@@ -77,23 +79,33 @@ class Images:
         return [_image(one) for one in answer["images"]]
 
     async def _post(self, path: str, body: Json) -> Json:
-        try:
-            async with self._open().post(
-                f"http://images{path}", data=msgspec.json.encode(body)
-            ) as response:
-                async for line in response.content:
-                    message: Json = msgspec.json.decode(line)
-                    if "progress" in message:
-                        if self._progress is not None:
-                            self._progress(message["progress"])
-                    elif "error" in message:
-                        raise ImageError(**message["error"])
-                    else:
-                        return message
-        except aiohttp.ClientError as error:
-            problem = f"the image service at {self._socket} does not answer: {error}"
-            raise ImageError("ErrImagePull", problem) from error
-        raise ImageError("ErrImagePull", "the image service stopped in the middle of its answer")
+        """Ask; a service that restarts meanwhile is asked again, for every request may be repeated."""
+        for wait_seconds in (*_WAITS_SECONDS, None):
+            try:
+                answer = await self._ask(path, body)
+                break
+            except aiohttp.ClientError as error:
+                if wait_seconds is None:
+                    problem = f"the image service at {self._socket} does not answer: {error}"
+                    raise ImageError("ErrImagePull", problem) from error
+                await asyncio.sleep(wait_seconds)
+        if "error" in answer:
+            raise ImageError(**answer["error"])
+        return answer
+
+    async def _ask(self, path: str, body: Json) -> Json:
+        """The last line of the answer; the others are progress.  Raises ClientError for half an answer."""
+        async with self._open().post(
+            f"http://images{path}", data=msgspec.json.encode(body)
+        ) as response:
+            async for line in response.content:
+                answer: Json = msgspec.json.decode(line)
+                if "progress" not in answer:
+                    await response.read()
+                    return answer
+                if self._progress is not None:
+                    self._progress(answer["progress"])
+        raise aiohttp.ClientPayloadError("it stopped in the middle of its answer")
 
     def _open(self) -> aiohttp.ClientSession:
         if self._session is None:

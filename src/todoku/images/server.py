@@ -4,13 +4,14 @@ POST /ensure {"reference", "policy", "auth"?}     lines {"progress": text}…, t
 POST /pull   {"reference", "auth"?}               likewise
 POST /load   {"path", "name"?}                    likewise, ending in {"images": […]}
 GET  /images                                      {"images": […]}
-POST /remove {"reference"}                        {} or {"error": …}
+POST /remove {"reference"}                        {"removed": …} or {"error": …}
 POST /prune  {"everything"?}                      {"freedBytes": n}
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -74,7 +75,7 @@ class Server:
 
     async def _remove(self, body: Json, progress: Progress) -> Json:
         await self._images.remove(body["reference"])
-        return {}
+        return {"removed": body["reference"]}
 
     async def _prune(self, body: Json, progress: Progress) -> Json:
         return {"freedBytes": await self._images.prune(everything=body.get("everything", False))}
@@ -96,7 +97,8 @@ def _streamed(work: Work) -> Callable[[web.Request], Awaitable[web.StreamRespons
             tasks.create_task(_finish(work, body, progress, lines), name="image-work")
             while (line := await lines.get()) is not None:
                 await response.write(_encode(line) + b"\n")
-        await response.write_eof()
+        with contextlib.suppress(ConnectionError):  # the client has what it wanted, and is gone
+            await response.write_eof()
         return response
 
     return handle
