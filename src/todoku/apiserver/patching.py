@@ -8,6 +8,7 @@ from typing import Any
 
 from todoku.api import errors, patches, schemas
 from todoku.api.meta import Object
+from todoku.api.patches.fieldsets import FieldError as FieldSetError
 from todoku.api.schemas import Type
 from todoku.apiserver import bodies, writes
 from todoku.apiserver.context import Context, Engine, flag
@@ -118,15 +119,18 @@ def _apply(engine: Engine, context: Context, kind: Callable[..., Change]) -> Cha
         metadata.setdefault("namespace", info.namespace)
 
     def applied(live: Object | None) -> Object:
-        return patches.apply(
-            live,
-            configuration,
-            manager=context.query["fieldManager"],
-            force=flag(context.query, "force") is True,
-            schema=context.served.type,
-            now=engine.clock(),
-            subresource=info.subresource,
-        ).object
+        try:
+            return patches.apply(
+                live,
+                configuration,
+                manager=context.query["fieldManager"],
+                force=flag(context.query, "force") is True,
+                schema=context.served.type,
+                now=engine.clock(),
+                subresource=info.subresource,
+            ).object
+        except FieldSetError as problem:  # the stored object has list items without their keys
+            raise errors.BadRequest(f"failed to create typed live object: {problem}") from problem
 
     async def create() -> Written:
         if info.subresource:
