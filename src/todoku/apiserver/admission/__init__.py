@@ -10,9 +10,11 @@ from todoku.apiserver.admission.escalation import RbacEscalation
 from todoku.apiserver.admission.hooks import Caller
 from todoku.apiserver.admission.lifecycle import NamespaceLifecycle
 from todoku.apiserver.admission.limits import LimitRanger
+from todoku.apiserver.admission.mutations import MutatingPolicies
 from todoku.apiserver.admission.nodes import NodeRestriction, TaintNodesByCondition
 from todoku.apiserver.admission.pod_security import PodSecurity
 from todoku.apiserver.admission.pods import DefaultTolerationSeconds, Priority, RuntimeClass
+from todoku.apiserver.admission.policies import Policies, ValidatingPolicies
 from todoku.apiserver.admission.quota import ResourceQuota
 from todoku.apiserver.admission.service_account import ServiceAccount
 from todoku.apiserver.admission.storage import (
@@ -52,8 +54,12 @@ def dynamic(
     conditions, caller = Conditions(), Caller(outbound)
     mutating = Hooks(objects, webhooks.MUTATING, conditions)
     validating = Hooks(objects, webhooks.VALIDATING, conditions)
+    changing = MutatingPolicies(objects, Policies(objects, "MutatingAdmission", conditions))
+    judging = ValidatingPolicies(objects, Policies(objects, "ValidatingAdmission", conditions))
     return [
-        MutatingWebhooks(mutating, caller, tuple(earlier)),
+        changing,
+        MutatingWebhooks(mutating, caller, (*earlier, changing)),
+        judging,
         ValidatingWebhooks(validating, caller),
     ]
 

@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from todoku.api import patches
 from todoku.api.errors import ApiError, InternalError
 from todoku.api.meta import Object, copy
-from todoku.apiserver.admission.base import Plugin
-from todoku.apiserver.admission.conditions import Conditions
+from todoku.apiserver.admission.base import Plugin, is_main, new_object
+from todoku.apiserver.admission.conditions import Conditions, MatchConditionSyntax
 from todoku.apiserver.admission.hooks import Caller, Hook, denial
 from todoku.apiserver.admission.matching import is_exempt, rule_matches
 from todoku.apiserver.config import AdmissionPlugin, Attributes, Objects
@@ -66,8 +66,19 @@ class Hooks:
         return self._hooks
 
 
-class MutatingWebhooks(Plugin):
+class _Configured(Plugin):
+    """Both plugins also refuse configurations whose match conditions do not compile."""
+
+    resource = ""
+
+    def _check(self, attributes: Attributes) -> None:
+        if attributes.operation in ("CREATE", "UPDATE") and is_main(attributes, self.resource):
+            MatchConditionSyntax.check(attributes, new_object(attributes).get("webhooks") or ())
+
+
+class MutatingWebhooks(_Configured):
     name = "MutatingAdmissionWebhook"
+    resource = MUTATING
 
     def __init__(self, hooks: Hooks, caller: Caller, earlier: Sequence[AdmissionPlugin]) -> None:
         self._hooks = hooks
@@ -91,6 +102,9 @@ class MutatingWebhooks(Plugin):
             if hook.reinvoked and seen.get(hook.name) != attributes.object:
                 await self._apply(hook, attributes)
 
+    async def validate(self, attributes: Attributes) -> None:
+        self._check(attributes)
+
     async def _apply(self, hook: Hook, attributes: Attributes) -> bool:
         """Ask one webhook and apply its patch; whether the object changed."""
         verdict = await self._caller.ask(hook, attributes)
@@ -113,14 +127,16 @@ class MutatingWebhooks(Plugin):
         return True
 
 
-class ValidatingWebhooks(Plugin):
+class ValidatingWebhooks(_Configured):
     name = "ValidatingAdmissionWebhook"
+    resource = VALIDATING
 
     def __init__(self, hooks: Hooks, caller: Caller) -> None:
         self._hooks = hooks
         self._caller = caller
 
     async def validate(self, attributes: Attributes) -> None:
+        self._check(attributes)
         hooks = await self._hooks.matching(attributes)
         if not hooks:
             return
