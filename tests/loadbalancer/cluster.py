@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import socket
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -11,6 +12,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
 from tests.support.apiserver import RunningApi, running_api
@@ -61,7 +63,7 @@ class Cluster:
         )
 
     async def custom(self, kind: str, plural: str, name: str, **spec: Any) -> Object:
-        """Create a custom resource with admission out of the way: nobody routes to webhooks here."""
+        """Create a custom resource."""
         metadata = {"name": name, "namespace": NAMESPACE}
         body = {
             "apiVersion": "metallb.io/v1beta1",
@@ -89,6 +91,19 @@ class Cluster:
         listed = await self.admin.list("events", "default")
         return [one["reason"] for one in listed.items if one["involvedObject"]["name"] == name]
 
+    async def route_webhooks(self, port: int) -> None:
+        """Let the API server call the webhooks where the controller of this test serves them."""
+        labels = {"kubernetes.io/service-name": "metallb-webhook-service"}
+        body = {
+            "apiVersion": "discovery.k8s.io/v1",
+            "kind": "EndpointSlice",
+            "metadata": {"name": "webhooks", "namespace": NAMESPACE, "labels": labels},
+            "addressType": "IPv4",
+            "endpoints": [{"addresses": [_own_address()], "conditions": {"ready": True}}],
+            "ports": [{"name": "", "port": port, "protocol": "TCP"}],
+        }
+        await self.admin.create("endpointslices.discovery.k8s.io", body)
+
     async def copy_secret(self) -> None:
         """Stands in for the kubelet: shows the Secret in the pod's volume."""
         while True:
@@ -110,18 +125,23 @@ class Cluster:
 
 
 @asynccontextmanager
-async def running_cluster(folder: Path, monkeypatch: Any) -> AsyncIterator[Cluster]:
-    """The manifest applied (DaemonSet and webhooks' effect apart), an admin, and options for a controller."""
+async def running_cluster(
+    folder: Path, monkeypatch: Any, *, webhooks: bool = False
+) -> AsyncIterator[Cluster]:
+    """The manifest applied, an admin, and options for a controller.  Without `webhooks` none is called."""
     monkeypatch.setenv("METALLB_ML_SECRET_NAME", "memberlist")
     monkeypatch.setenv("METALLB_DEPLOYMENT", "controller")
     async with running_api() as api:
         admin = Client(ClientConfig.from_kubeconfig(api.kubeconfig))
         async with admin:
             for obj in manifest():
+                if obj["kind"] == "ValidatingWebhookConfiguration" and not webhooks:
+                    for one in obj["webhooks"]:
+                        one["namespaceSelector"] = {"matchLabels": {"no-namespace": "has-this"}}
                 if obj["kind"] in _PLURALS:
                     await admin.create(_PLURALS[obj["kind"]], obj)
             await eventually(lambda: _served(admin))
-            cluster = Cluster(api, admin, Options(ClientConfig(""), NAMESPACE), folder)
+            cluster = Cluster(api, admin, Options(admin.config, NAMESPACE), folder)
             cluster.options = Options(
                 client=cluster.as_service_account("controller"),
                 namespace=NAMESPACE, port=0, host="127.0.0.1", webhook_port=0, certificates=folder,
@@ -138,6 +158,16 @@ async def eventually(holds: Callable[[], Any], *, seconds: float = 10.0) -> Any:
             return answer
     except TimeoutError:
         raise AssertionError("it did not happen in time") from None
+
+
+def _own_address() -> str:
+    """An address of this machine that endpoints may have (no loopback); nothing is sent to find it."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        try:
+            probe.connect(("192.0.2.1", 9))
+        except OSError:
+            pytest.skip("this machine has no address but loopback, and endpoints may not name that")
+        return str(probe.getsockname()[0])
 
 
 async def _served(admin: Client) -> bool:

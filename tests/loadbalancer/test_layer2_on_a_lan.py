@@ -7,14 +7,13 @@ import time
 import pytest
 
 from tests.loadbalancer.lan import ADDRESS, Speaker, lan
-from tests.support.netns import needs_root
 from todoku.linux import packets
 from todoku.linux.interfaces import interfaces
 from todoku.loadbalancer.election import winner
 from todoku.loadbalancer.heartbeat import PORT
 from todoku.loadbalancer.membership import PeerAddress
 
-pytestmark = [pytest.mark.kernel, needs_root]
+pytestmark = pytest.mark.kernel
 
 
 @pytest.fixture

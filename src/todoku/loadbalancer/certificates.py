@@ -5,7 +5,6 @@ the controller's memory for good.  The shape follows MetalLB v0.14.9's rotator: 
 years and a leaf for one; the keys are ECDSA P-256.
 """
 
-import asyncio
 import base64
 import datetime
 import json
@@ -14,6 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from todoku.api.meta import Object
+from todoku.loadbalancer.apart import run_apart
 
 if TYPE_CHECKING:
     from cryptography import x509
@@ -25,17 +25,10 @@ _CA_DAYS, _LEAF_DAYS, _RENEW_BEFORE_DAYS = 3650, 365, 90
 async def renewed(data: Mapping[str, str], dns_names: Sequence[str]) -> dict[str, str]:
     """The pair to use, as PEM texts under `FIELDS`: `data` itself while it is good, else a new one.
 
-    Raises RuntimeError if the process that does the work fails.
+    Raises apart.Failed if the process that does the work fails.
     """
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-m", __name__,
-        stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
-    )  # fmt: skip
     asked = json.dumps({"data": dict(data), "names": list(dns_names)})
-    output, problem = await process.communicate(asked.encode())
-    if process.returncode != 0:
-        raise RuntimeError(f"making the webhook certificate failed: {problem.decode().strip()}")
-    made: dict[str, str] = json.loads(output)
+    made: dict[str, str] = json.loads(await run_apart("-m", __name__, data=asked.encode()))
     return made
 
 

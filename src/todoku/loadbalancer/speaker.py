@@ -3,12 +3,12 @@
 import asyncio
 import json
 import os
-import sys
 from pathlib import Path
 
 from todoku.aio import log as logs
 from todoku.client import Client, EventRecorder, InformerFactory
 from todoku.loadbalancer.announcer import Announcer
+from todoku.loadbalancer.apart import Failed, run_apart
 from todoku.loadbalancer.heartbeat import PORT, Heartbeat
 from todoku.loadbalancer.http import serving
 from todoku.loadbalancer.l2status import L2Statuses
@@ -84,14 +84,10 @@ async def excluded_interfaces(path: Path) -> tuple[str, ...]:
         text = await asyncio.to_thread(path.read_bytes)
     except FileNotFoundError:
         return DEFAULT_EXCLUDED
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", _READ_EXCLUDES,
-        stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE,
-    )  # fmt: skip
-    output, problem = await process.communicate(text)
-    if process.returncode != 0:
-        last = problem.decode().strip().splitlines()[-1:]
-        raise NotConfigured(f"{path} is not readable: {''.join(last)}")
+    try:
+        output = await run_apart("-c", _READ_EXCLUDES, data=text)
+    except Failed as problem:
+        raise NotConfigured(f"{path} is not readable: {problem}") from None
     return tuple(str(pattern) for pattern in json.loads(output))
 
 
