@@ -208,7 +208,8 @@ async def _modify_once(engine: Engine, context: Context, change: Change, current
     _check_identity(served, new, old)
     if change.patched is not None:
         new = bodies.checked_patch(context, new, change.patched)
-    conditional = bool(new["metadata"].get("resourceVersion")) and _named_version(new, old, served)
+    if new["metadata"].get("resourceVersion"):  # a patch carries that of `old`, and is tried again
+        _check_version(new, old, served)
     if change.defaults:
         served.resource.strategy.default(new)
     metadata.before_update(served, new, old)
@@ -223,15 +224,10 @@ async def _modify_once(engine: Engine, context: Context, change: Change, current
             return current
         return await put(engine, served, final, current, dry_run=context.dry_run)
 
-    try:
-        wish = Wish(
-            "UPDATE", new, old, change.problems, track=change.track, admission=change.admission
-        )
-        return await admitting.admitted(engine, context, wish, store)
-    except Raced:
-        if conditional:
-            raise errors.Conflict.of(served.name, context.info.name, metadata.MODIFIED) from None
-        raise
+    wish = Wish(
+        "UPDATE", new, old, change.problems, track=change.track, admission=change.admission
+    )
+    return await admitting.admitted(engine, context, wish, store)
 
 
 def _check_identity(served: Served, new: Object, old: Object) -> None:
@@ -248,8 +244,7 @@ def _check_identity(served: Served, new: Object, old: Object) -> None:
         metadata.check_preconditions(served.name, name, old["metadata"], {"uid": uid})
 
 
-def _named_version(new: Object, old: Object, served: Served) -> bool:
-    """Whether the client insists on the version it read.  Raises Conflict when that is gone."""
+def _check_version(new: Object, old: Object, served: Served) -> None:
+    """Raises Conflict when the version that the client read is gone."""
     if new["metadata"]["resourceVersion"] != old["metadata"]["resourceVersion"]:
         raise errors.Conflict.of(served.name, old["metadata"]["name"], metadata.MODIFIED)
-    return True
