@@ -1,1 +1,28 @@
-"""Structural schemas of CustomResourceDefinitions: prune, default, validate, publish."""
+"""CustomResourceDefinitions: their structural schemas, and the definitions themselves.
+
+`structural(version)` compiles one entry of `spec.versions`; the `Structural` prunes, defaults, validates and gives the
+`Type` for patches.  `definitions(crd, version)` is what OpenAPI publishes; `definition_problems` validates a CRD.
+"""
+
+from todoku.api.crd.definition import (
+    default_definition,
+    definition_problems,
+    prepare_create,
+    prepare_status,
+    prepare_update,
+)
+from todoku.api.crd.publish import definitions
+from todoku.api.crd.structural import Structural, structural
+from todoku.api.crd.types import type_of_schema
+
+__all__ = [
+    "Structural",
+    "default_definition",
+    "definition_problems",
+    "definitions",
+    "prepare_create",
+    "prepare_status",
+    "prepare_update",
+    "structural",
+    "type_of_schema",
+]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from todoku.api.resources import (
     apiservice,
     config,
+    customresource,
     daemonset,
     deployment,
     endpoints,
@@ -42,6 +43,10 @@ RULES: dict[tuple[str, str], Rules] = {
     ("serviceaccounts", "v1"): config.SERVICE_ACCOUNT,
     ("services", "v1"): service.SERVICE,
     ("apiservices.apiregistration.k8s.io", "v1"): apiservice.API_SERVICE,
+    (
+        "customresourcedefinitions.apiextensions.k8s.io",
+        "v1",
+    ): customresource.CUSTOM_RESOURCE_DEFINITION,
     ("controllerrevisions.apps", "v1"): daemonset.CONTROLLER_REVISION,
     ("daemonsets.apps", "v1"): daemonset.DAEMON_SET,
     ("deployments.apps", "v1"): deployment.DEPLOYMENT,

@@ -1,0 +1,141 @@
+"""One version's schema, compiled: pruning, defaulting and validation of custom resources."""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from todoku.api import decoding, schemas
+from todoku.api.crd.lists import list_problems
+from todoku.api.crd.rules import Validator, compile_rules
+from todoku.api.crd.types import EMBEDDED, PRESERVE, type_of_schema
+from todoku.api.crd.values import schema_problems
+from todoku.api.errors import FieldError, Path
+from todoku.api.meta import Object, copy
+from todoku.api.schemas import Schema, Type
+
+_META = ("apiVersion", "kind", "metadata")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Structural:
+    """`schema` is `openAPIV3Schema` (None: any object); `preserve` keeps all unknown fields (old CRDs)."""
+
+    schema: Schema | None
+    preserve: bool
+    type: Type
+    validator: Validator | None
+    defaulters: Callable[[Any], None] = field(default=lambda value: None)
+
+    def prune(self, obj: Object) -> Object:
+        """A copy without unknown fields; metadata is pruned as ObjectMeta."""
+        if self.preserve or self.schema is None:
+            return _pruned_meta(dict(obj))
+        out = _prune(obj, self.schema, root=True)
+        return _pruned_meta(out)
+
+    def unknown(self, obj: Object) -> list[str]:
+        """`unknown field "spec.x"` for what pruning would remove."""
+        return [] if self.preserve else decoding.strict_problems(obj, self.type)
+
+    def default(self, obj: Object) -> None:
+        """Fill in defaults, in place; nulls that may not be null give way to a default."""
+        if self.schema is not None:
+            _default(obj, self.schema)
+
+    def validate(self, new: Object, old: Object | None = None) -> list[FieldError]:
+        """Problems of the schema, of list types and of the CEL rules.
+
+        On an update, unchanged parts are not complained about (ratcheting, KEP-4008).
+        """
+        if self.schema is None:
+            return []
+        problems = schema_problems(new, old, self.schema)
+        problems += list_problems(new, self.schema, Path())
+        if not problems and self.validator is not None:
+            problems += self.validator(new, old)
+        return problems
+
+
+def structural(version: Object, *, preserve: bool = False) -> Structural:
+    """Compile an entry of `spec.versions`; equal schemas are compiled once."""
+    schema = (version.get("schema") or {}).get("openAPIV3Schema")
+    return _compiled(json.dumps(schema), preserve)
+
+
+@functools.lru_cache(maxsize=256)
+def _compiled(text: str, preserve: bool) -> Structural:
+    schema: Schema | None = json.loads(text)
+    kept = (
+        preserve or schema is None or (bool(schema.get(PRESERVE)) and not schema.get("properties"))
+    )
+    type_ = type_of_schema(schema)
+    if kept:
+        type_ = Type("struct", fields=type_.fields, open=True)
+    validator = compile_rules(schema) if schema is not None else None
+    return Structural(schema, kept, type_, validator)
+
+
+def _pruned_meta(obj: Object) -> Object:
+    metadata = obj.get("metadata")
+    if isinstance(metadata, dict):
+        obj["metadata"] = decoding.normalize(metadata, schemas.type_of(schemas.OBJECT_META))
+    return obj
+
+
+def _prune(value: Any, schema: Schema, *, root: bool = False) -> Any:
+    if isinstance(value, dict):
+        return _prune_object(value, schema, embedded=root or bool(schema.get(EMBEDDED)))
+    if isinstance(value, list):
+        items = schema.get("items")
+        return [_prune(one, items) for one in value] if isinstance(items, dict) else value
+    return value
+
+
+def _prune_object(value: Object, schema: Schema, *, embedded: bool) -> Object:
+    properties = schema.get("properties") or {}
+    values = schema.get("additionalProperties")
+    out: Object = {}
+    for key, child in value.items():
+        if embedded and key in _META:
+            out[key] = copy(child)
+        elif key in properties:
+            out[key] = _prune(child, properties[key])
+        elif isinstance(values, dict):
+            out[key] = _prune(child, values)
+        elif values or schema.get(PRESERVE):
+            out[key] = copy(child)
+    if embedded and isinstance(out.get("metadata"), dict) and out is not value:
+        out["metadata"] = decoding.normalize(out["metadata"], schemas.type_of(schemas.OBJECT_META))
+    return out
+
+
+def _default(value: Any, schema: Schema) -> None:
+    if isinstance(value, dict):
+        properties = schema.get("properties") or {}
+        for name, child in properties.items():
+            if "default" in child and _missing(value, name, child):
+                value[name] = copy(child["default"])
+            if name in value:
+                _default(value[name], child)
+        values = schema.get("additionalProperties")
+        if isinstance(values, dict):
+            for name, one in value.items():
+                if name not in properties:
+                    _default_item(value, name, one, values)
+    elif isinstance(value, list) and isinstance(schema.get("items"), dict):
+        for one in value:
+            _default(one, schema["items"])
+
+
+def _default_item(holder: Object, name: str, value: Any, schema: Schema) -> None:
+    if value is None and "default" in schema and not schema.get("nullable"):
+        holder[name] = copy(schema["default"])
+    _default(holder[name], schema)
+
+
+def _missing(value: Object, name: str, schema: Schema) -> bool:
+    return name not in value or (value[name] is None and not schema.get("nullable"))

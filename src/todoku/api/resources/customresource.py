@@ -1,0 +1,30 @@
+"""CustomResourceDefinition (apiextensions.k8s.io/v1); the rules are in `todoku.api.crd`."""
+
+from __future__ import annotations
+
+from todoku.api import crd
+from todoku.api.errors import FieldError
+from todoku.api.meta import Object
+from todoku.api.resource import Column, Strategy
+from todoku.api.resources.generic import NAME
+from todoku.api.resources.rules import Rules
+
+
+def _validate(new: Object, old: Object | None) -> list[FieldError]:
+    return crd.definition_problems(new, old)
+
+
+CUSTOM_RESOURCE_DEFINITION = Rules(
+    strategy=Strategy(
+        default=crd.default_definition,
+        prepare_create=crd.prepare_create,
+        prepare_update=crd.prepare_update,
+        prepare_status=crd.prepare_status,
+        validate=_validate,
+    ),
+    columns=(NAME, Column(name="Created At", description="When it was created.")),
+    row=lambda obj: [
+        obj["metadata"]["name"],
+        obj["metadata"].get("creationTimestamp") or "<unknown>",
+    ],
+)
