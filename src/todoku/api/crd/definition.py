@@ -43,7 +43,7 @@ def default_definition(crd: Object) -> None:
 
 
 def prepare_create(crd: Object) -> None:
-    stored = [one["name"] for one in crd["spec"].get("versions") or () if one.get("storage")]
+    stored = [one.get("name", "") for one in crd["spec"].get("versions") or () if one.get("storage")]
     crd["status"] = {"storedVersions": stored[:1]}
 
 
