@@ -7,7 +7,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from todoku.api.meta import copy
-from todoku.api.patches.fieldsets import FieldPath, FieldSet, child_type, is_atomic, items_of
+from todoku.api.patches.fieldsets import (
+    FieldError,
+    FieldPath,
+    FieldSet,
+    child_type,
+    is_atomic,
+    item_element,
+    items_of,
+)
 from todoku.api.schemas import ANY, Type
 
 
@@ -47,8 +55,14 @@ def _merge_lists(live: list[Any], applied: list[Any], type_: Type, path: FieldPa
 
 
 def _loose_items(live: list[Any], type_: Type, path: FieldPath) -> list[tuple[str, Any]]:
-    """Live lists may hold duplicates (written before the key was one)."""
-    return [next(iter(items_of([item], type_, path).items())) for item in live]
+    """Live lists may hold duplicates and items without their key: such an item is known by its position."""
+    out: list[tuple[str, Any]] = []
+    for index, item in enumerate(live):
+        try:
+            out.append((item_element(item, type_, path), item))
+        except FieldError:
+            out.append((f"i:{index}", item))
+    return out
 
 
 def _merged_item(
