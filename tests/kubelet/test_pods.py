@@ -7,9 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.netns import needs_root
-
-pytestmark = [pytest.mark.kernel, needs_root, pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [pytest.mark.kernel, pytest.mark.asyncio(loop_scope="module")]
 
 SLEEP = {"name": "main", "image": "busybox", "command": ["sleep", "1000"]}
 

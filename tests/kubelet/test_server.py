@@ -6,9 +6,7 @@ import json
 import pytest
 import pytest_asyncio
 
-from tests.support.netns import needs_root
-
-pytestmark = [pytest.mark.kernel, needs_root, pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [pytest.mark.kernel, pytest.mark.asyncio(loop_scope="module")]
 
 TALK = {"name": "main", "image": "busybox",
         "command": ["sh", "-c", "echo one; sleep 0.1; echo two >&2; sleep 0.1; echo three; httpd -p 8080 -h /etc; exec sleep 1000"]}  # fmt: skip

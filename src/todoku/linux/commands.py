@@ -40,8 +40,8 @@ def spawn(
 ) -> int:
     """Start a program (an absolute path) in a session of its own; its process id.
 
-    `fds` maps descriptors of the child to ours; 0, 1 and 2 are /dev/null unless given, all others are closed.
-    The caller waits for it.
+    `fds` maps descriptors of the child to ours; 0, 1 and 2 are /dev/null unless given.  Others are closed if
+    they are close-on-exec, as all that Python opens are.  The caller waits for the program.
     """
     given = dict(fds or {})
     actions: list[tuple[int, ...] | tuple[int, int, str, int, int]] = []

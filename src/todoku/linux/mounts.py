@@ -93,9 +93,9 @@ class Mounted:
 
 
 def mounted() -> list[Mounted]:
-    """The mounts that this process sees, in the order they were made."""
+    """The mounts that the calling thread sees, in the order they were made."""
     found = []
-    with open("/proc/self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
+    with open("/proc/thread-self/mountinfo", encoding="utf-8", errors="surrogateescape") as file:
         for line in file:
             left, _, right = line.rstrip("\n").partition(" - ")
             fields, (kind, _, *rest) = left.split(" "), right.split(" ")
