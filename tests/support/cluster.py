@@ -30,6 +30,8 @@ class Cluster:
     client: Client
     informers: InformerFactory
     kubelets: Kubelets
+    manager: Client  # what the controllers write as: the identity they have in a lab
+    planner: Client  # the same for the scheduler
     tasks: dict[str, asyncio.Task[None]] = field(default_factory=dict)
 
     async def until(self, holds: Callable[[], Any], *, seconds: float = 10.0) -> None:
@@ -81,11 +83,11 @@ class Cluster:
         # A new node is tainted until the node lifecycle controller has seen it ready.
         chosen = tuple(names) if "*" in names else (*names, "node-lifecycle")
         config = controllers.Config(controllers=chosen, root_ca="CA", **settings)
-        running = controllers.run(lambda name: self.client, config, informers=self.informers)
+        running = controllers.run(lambda name: self.manager, config, informers=self.informers)
         self.tasks["controllers"] = asyncio.create_task(running, name="controllers")
 
     def start_scheduler(self) -> None:
-        running = scheduler.run(self.client, scheduler.Config(), informers=self.informers)
+        running = scheduler.run(self.planner, scheduler.Config(), informers=self.informers)
         self.tasks["scheduler"] = asyncio.create_task(running, name="scheduler")
 
 
@@ -235,10 +237,12 @@ async def running_cluster(
     async with (
         running_api(**settings) as api,
         Client(ClientConfig.from_kubeconfig(api.kubeconfig)) as client,
+        _client_of(api, "system:kube-controller-manager") as manager,
+        _client_of(api, "system:kube-scheduler") as planner,
     ):
-        informers = InformerFactory(client)
+        informers = InformerFactory(manager)
         kubelets = Kubelets(client, informers.informer("pods"))
-        cluster = Cluster(api, client, informers, kubelets)
+        cluster = Cluster(api, client, informers, kubelets, manager, planner)
         cluster.tasks["informers"] = asyncio.create_task(informers.run())
         cluster.tasks["kubelets"] = asyncio.create_task(kubelets.run())
         chosen = timings or controllers.Timings(node_startup_grace=600, node_grace=600)
@@ -254,6 +258,10 @@ async def running_cluster(
         finally:
             for task in reversed(list(cluster.tasks.values())):
                 await stop(task)
+
+
+def _client_of(api: RunningApi, user: str) -> Client:
+    return Client(ClientConfig.from_kubeconfig(api.kubeconfig_for(user)))
 
 
 async def _accounts_are_there(cluster: Cluster) -> None:
