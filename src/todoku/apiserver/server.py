@@ -75,12 +75,14 @@ class ApiServer:
                 definitions.start()
                 crds = tasks.create_task(definitions.run(), name="definitions")
                 await bootstrap.ensure(engine)
-                if engine.components.start:
-                    await engine.components.start()
-                await self._listen(engine)
-                running.set_result(None)
-                await self._stop.wait()
-                await self._close(engine.components.stop)
+                try:
+                    if engine.components.start:
+                        await engine.components.start()
+                    await self._listen(engine)
+                    running.set_result(None)
+                    await self._stop.wait()
+                finally:
+                    await self._close(engine.components.stop)
                 cache.cancel()
                 compactor.cancel()
                 crds.cancel()
@@ -120,6 +122,11 @@ class ApiServer:
             await self._runner.cleanup()
         if stop:
             await stop()
+
+    async def wait(self) -> None:
+        """Return when the server has been stopped; raises what ended it before that."""
+        assert self._tasks is not None, "the server was not started"
+        await asyncio.shield(self._tasks)
 
     async def stop(self) -> None:
         """End watches, let requests finish for a moment, close the store if it is ours."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import socket
 from pathlib import Path
 from typing import Any
 
 from todoku.apiserver.config import Config
+from todoku.apiserver.process import tune
 from todoku.apiserver.server import ApiServer
 from todoku.lab.children.running import run
 
@@ -19,8 +19,9 @@ def main(config: dict[str, Any]) -> None:
 async def _serve(config: dict[str, Any]) -> None:
     sockets = [socket.socket(fileno=number) for number in config["sockets"].values()]
     try:
-        async with ApiServer(_settings(config, sockets)):
-            await asyncio.Event().wait()
+        async with ApiServer(_settings(config, sockets)) as server:
+            tune()
+            await server.wait()
     finally:
         for one in sockets:
             one.close()
