@@ -49,6 +49,7 @@ class Progress:
         self._terminal = sys.stderr.isatty()
         self._quiet = quiet
         self._shown = False
+        self._last = ""
 
     def __call__(self, text: str) -> None:
         if self._quiet:
@@ -56,8 +57,9 @@ class Progress:
         if self._terminal:
             sys.stderr.write(f"\r\x1b[K{text} ...")
             self._shown = True
-        else:
+        elif text != self._last:
             sys.stderr.write(text + "\n")
+            self._last = text
         sys.stderr.flush()
 
     def close(self) -> None:
