@@ -68,15 +68,24 @@ class CertificateAuthenticator:
 
     def __init__(self, ca_pem: bytes) -> None:
         self._issued = IssuedBy(ca_pem)
+        self._users: dict[bytes, User | None] = {}
 
     async def authenticate(self, credentials: Credentials) -> User | None:
-        if not credentials.certificate:
+        der = credentials.certificate
+        if not der:
             return None
-        certificate = self._issued.check(credentials.certificate)
-        name = _names(certificate, NameOID.COMMON_NAME) if certificate else ()
-        if not name or certificate is None:
+        if der not in self._users:
+            if len(self._users) >= _CACHED_CERTIFICATES:
+                self._users.clear()
+            self._users[der] = self._user(der)
+        return self._users[der]
+
+    def _user(self, der: bytes) -> User | None:
+        certificate = self._issued.check(der)
+        name = _names(certificate, NameOID.COMMON_NAME)
+        if not name:
             return None
-        digest = hashlib.sha256(credentials.certificate).hexdigest()
+        digest = hashlib.sha256(der).hexdigest()
         return User(
             name=name[0],
             groups=_names(certificate, NameOID.ORGANIZATION_NAME),
