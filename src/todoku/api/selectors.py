@@ -227,7 +227,7 @@ def from_selector(selector: Object | None) -> LabelSelector:
         operator = _WIRE_OPERATORS.get(one.get("operator", ""))
         if operator is None:
             return NOTHING
-        found.append(Requirement(one["key"], operator, frozenset(one.get("values") or ())))
+        found.append(Requirement(one.get("key", ""), operator, frozenset(one.get("values") or ())))
     return LabelSelector(tuple(found))
 
 

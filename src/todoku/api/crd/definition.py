@@ -42,18 +42,19 @@ def default_definition(crd: Object) -> None:
             service["port"] = 443
 
 
+def _storage_version(crd: Object) -> list[str]:
+    versions = (crd.get("spec") or {}).get("versions") or ()
+    return [one["name"] for one in versions if one.get("storage") and one.get("name")]
+
+
 def prepare_create(crd: Object) -> None:
-    stored = [one.get("name", "") for one in crd["spec"].get("versions") or () if one.get("storage")]
-    crd["status"] = {"storedVersions": stored[:1]}
+    crd["status"] = {"storedVersions": _storage_version(crd)[:1]}
 
 
 def prepare_update(new: Object, old: Object) -> None:
-    new["status"] = dict(old.get("status") or {})
-    stored = list(new["status"].get("storedVersions") or ())
-    for one in new["spec"].get("versions") or ():
-        if one.get("storage") and one.get("name") not in stored:
-            stored.append(one["name"])
-    new["status"]["storedVersions"] = stored
+    status = dict(old.get("status") or {})
+    stored = [*(status.get("storedVersions") or ()), *_storage_version(new)]
+    new["status"] = {**status, "storedVersions": list(dict.fromkeys(stored))}
 
 
 def prepare_status(new: Object, old: Object) -> None:

@@ -157,7 +157,9 @@ def _revision_row(obj: Object) -> list[object]:
     shown = "<none>"
     if owner:
         group = str(owner.get("apiVersion", "")).rpartition("/")[0]
-        shown = f"{owner['kind'].lower()}{'.' + group if group else ''}/{owner['name']}"
+        shown = (
+            f"{owner.get('kind', '').lower()}{'.' + group if group else ''}/{owner.get('name', '')}"
+        )
     return [obj["metadata"]["name"], shown, obj.get("revision", 0), created(obj)]
 
 

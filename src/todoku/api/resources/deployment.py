@@ -110,11 +110,15 @@ def validate_status(new: Object, old: Object) -> list[FieldError]:
     for field in ("updatedReplicas", "readyReplicas", "availableReplicas"):
         if status.get(field, 0) > total:
             problems.append(
-                invalid(path / field, status[field], "cannot be greater than status.replicas")
+                invalid(
+                    path / field, status.get(field, 0), "cannot be greater than status.replicas"
+                )
             )
     if status.get("availableReplicas", 0) > status.get("readyReplicas", 0):
         text = "cannot be greater than readyReplicas"
-        problems.append(invalid(path / "availableReplicas", status["availableReplicas"], text))
+        problems.append(
+            invalid(path / "availableReplicas", status.get("availableReplicas", 0), text)
+        )
     before = (old.get("status") or {}).get("collisionCount")
     if before is not None and (status.get("collisionCount") or 0) < before:
         text = "cannot be decremented"

@@ -139,7 +139,7 @@ def _same_toleration(one: Object, other: Object) -> bool:
 def _gate_problems(fresh: Object, stored: Object) -> list[FieldError]:
     before = {gate.get("name") for gate in stored.get("schedulingGates") or ()}
     added = [
-        gate["name"]
+        gate.get("name", "")
         for gate in fresh.get("schedulingGates") or ()
         if gate.get("name") not in before
     ]

@@ -407,7 +407,7 @@ def _prepare_csr(obj: Object) -> None:
 
 
 def _keep_csr(new: Object, old: Object) -> None:
-    new["spec"] = old["spec"]
+    new["spec"] = old.get("spec") or {}
     keep_status(new, old)
 
 

@@ -152,7 +152,9 @@ def _validate_status(new: Object, old: Object) -> list[FieldError]:
     for field in ("readyReplicas", "currentReplicas", "updatedReplicas", "availableReplicas"):
         if status.get(field, 0) > status.get("replicas", 0):
             problems.append(
-                invalid(path / field, status[field], "cannot be greater than status.replicas")
+                invalid(
+                    path / field, status.get(field, 0), "cannot be greater than status.replicas"
+                )
             )
     return problems
 

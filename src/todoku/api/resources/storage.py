@@ -188,7 +188,7 @@ def _default_claim(obj: Object) -> None:
             and spec.get(other) is None
             and not (spec[one] or {}).get("namespace")
         ):
-            spec[other] = dict(spec[one])
+            spec[other] = {key: value for key, value in spec[one].items() if key != "namespace"}
 
 
 def claim_spec_problems(spec: Object, path: Path) -> list[FieldError]:
@@ -483,9 +483,9 @@ VOLUME_ATTACHMENT = Rules(
     ),
     row=lambda obj: [
         obj["metadata"]["name"],
-        obj["spec"].get("attacher", ""),
-        (obj["spec"].get("source") or {}).get("persistentVolumeName", ""),
-        obj["spec"].get("nodeName", ""),
+        (obj.get("spec") or {}).get("attacher", ""),
+        ((obj.get("spec") or {}).get("source") or {}).get("persistentVolumeName", ""),
+        (obj.get("spec") or {}).get("nodeName", ""),
         bool((obj.get("status") or {}).get("attached")),
         created(obj),
     ],
