@@ -94,9 +94,15 @@ def main(arguments: list[str] | None = None) -> NoReturn:
     """Run the command line and end the process with the exit code that DESIGN promises."""
     given = sys.argv[1:] if arguments is None else arguments
     signal.signal(signal.SIGTERM, _interrupt)  # undone like Ctrl-C
-    code = run([word for word in given if word != "--no-install"])  # the entry script's option
+    code = run(_without_script_options(given))
     sys.stdout.flush()
     sys.exit(code)
+
+
+def _without_script_options(words: list[str]) -> list[str]:
+    """The entry script's `--no-install` means nothing here; behind `--` the words are somebody else's."""
+    end = words.index("--") if "--" in words else len(words)
+    return [word for word in words[:end] if word != "--no-install"] + words[end:]
 
 
 def _interrupt(number: int, frame: object) -> NoReturn:
