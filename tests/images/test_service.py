@@ -91,15 +91,25 @@ async def test_prune_keeps_what_names_need_and_everything_frees_it(images):
         await images.remove(image.reference)
 
 
-async def test_the_system_image_runs_this_python_as_nobody(images):
+async def test_the_system_image_runs_this_python_as_nobody(images, tmp_path):
     image = await images.ensure("todoku.internal/system:latest", "IfNotPresent")
     assert image.config.user == "65534"
     code = "import todoku.api.images, ssl, aiohttp; print(todoku.__file__)"
-    out = await run(
-        shutil.which("env"), "-i", "PYTHONPATH=/opt/todoku", shutil.which("chroot"), "--userspec=65534:65534",
-        image.layers[0], "/usr/local/bin/python3", "-c", code,
-    )  # fmt: skip
-    assert out == "/opt/todoku/todoku/__init__.py\n"
+    lower, merged = ":".join(image.layers), tmp_path / "merged"
+    merged.mkdir()
+    script = (
+        f"mount -t overlay overlay -o lowerdir={lower} {merged} && cd / && exec env -i PYTHONPATH=/opt/todoku "
+        f"{shutil.which('chroot')} --userspec=65534:65534 {merged} /usr/local/bin/python3 -c '{code}'"
+    )
+    assert await run("unshare", "--mount", "sh", "-c", script) == "/opt/todoku/todoku/__init__.py\n"
+
+
+async def test_a_system_image_of_other_code_is_built_anew(images, config, monkeypatch):
+    first = await images.ensure("todoku.internal/system:latest", "IfNotPresent")
+    monkeypatch.setattr("todoku.images.system.ROOMS", ("__init__.py", "api"))
+    second = await ImageStore(config).ensure("todoku.internal/system:latest", "IfNotPresent")
+    assert first.id != second.id
+    assert first.layers[1] == second.layers[1]  # the interpreter's layer is the same
 
 
 async def test_the_registry_is_asked_first_and_its_silence_leads_to_the_recipe(config, tmp_path):

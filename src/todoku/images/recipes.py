@@ -31,7 +31,7 @@ class Layer:
     links: tuple[tuple[str, str], ...] = ()
     directories: tuple[tuple[str, int], ...] = ()
     applets: str = ""
-    system: bool = False  # this Python and the rooms that run in pods, see `system.py`
+    system: str = ""  # a part of the system image, see `system.py`
 
 
 @dataclass(frozen=True, slots=True)
@@ -274,7 +274,10 @@ _PAUSE = Layer(
     links=(("pause", "/usr/bin/catatonit"),),
 )
 
-_SYSTEM = Layer(system=True, files=_COMMON_FILES, directories=_COMMON_DIRECTORIES)
+_SYSTEM = (
+    Layer(system="python", files=_COMMON_FILES, directories=_COMMON_DIRECTORIES),
+    Layer(system="rooms"),
+)
 
 
 def _system(
@@ -291,7 +294,7 @@ def _system(
         working_dir="/",
         user=user,
     )
-    return Recipe(tuple(names), (_SYSTEM,), config, about=about, first=True)
+    return Recipe(tuple(names), _SYSTEM, config, about=about, first=True)
 
 
 RECIPES: tuple[Recipe, ...] = (

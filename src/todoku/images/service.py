@@ -58,7 +58,7 @@ class ImageStore:
         self._skopeo = Skopeo(self._store, insecure=config.insecure_registries)
         self._busy: dict[str, asyncio.Lock] = {}
         self._unreachable: dict[str, float] = {}  # registry -> when asked, monotonic
-        self._system_fingerprint: str | None = None
+        self._fingerprints: dict[str, str] = {}  # by part of the system image
         self._store.sweep()
 
     async def ensure(
@@ -234,8 +234,8 @@ class ImageStore:
                 tree = scratch / "tree"
                 tree.mkdir()
                 if layer.system:
-                    progress("assembling the system image")
-                    system.build(tree)
+                    progress(f"assembling the system image: {layer.system}")
+                    system.build(tree, layer.system)
                 else:
                     size = sum(package.size_bytes for package in packages)
                     progress(
@@ -259,9 +259,9 @@ class ImageStore:
         return hashlib.sha256(f"{layer!r}\n{files}".encode()).hexdigest(), packages
 
     def _fingerprint(self, layer: Layer) -> str:
-        if self._system_fingerprint is None:
-            self._system_fingerprint = system.fingerprint()
-        return hashlib.sha256(f"{layer!r}\n{self._system_fingerprint}".encode()).hexdigest()
+        if layer.system not in self._fingerprints:
+            self._fingerprints[layer.system] = system.fingerprint(layer.system)
+        return hashlib.sha256(f"{layer!r}\n{self._fingerprints[layer.system]}".encode()).hexdigest()
 
     def _present(self, reference: Reference) -> Image | None:
         image = self._store.find(str(reference))
@@ -272,8 +272,9 @@ class ImageStore:
         recipe = find(reference, self._recipes)
         if image.origin != "recipe" or recipe is None or not recipe.layers[0].system:
             return False
-        known = self._store.built(self._fingerprint(recipe.layers[0]))
-        return known is None or str(self._store.layer(known[0])) not in image.layers
+        built = (self._store.built(self._fingerprint(layer)) for layer in recipe.layers)
+        layers = {str(self._store.layer(one[0])) if one else "" for one in built}
+        return layers != set(image.layers)
 
     def _prune(self, everything: bool) -> int:
         in_use = mounted_layers()

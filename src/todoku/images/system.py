@@ -50,21 +50,28 @@ _VERSION = f"python{sys.version_info.major}.{sys.version_info.minor}"
 _LIBRARY = re.compile(r"(?:=> )?(/\S+) \(0x")
 
 
-def fingerprint() -> str:
-    """Changes whenever the tree would: with the interpreter, a package's version, or a source of a room."""
-    known = hashlib.sha256(f"{sys.version} {sys.base_prefix}".encode())
-    for name in DISTRIBUTIONS:
-        known.update(f"{name} {importlib.metadata.version(name)}\n".encode())
+PYTHON, ROOMS_OF_PODS = "python", "rooms"  # the two layers: the second one changes with every edit
+
+
+def fingerprint(layer: str) -> str:
+    """Changes whenever the layer would: with the interpreter, a package's version, or a source of a room."""
+    known = hashlib.sha256(f"{layer} {sys.version} {sys.base_prefix}".encode())
+    if layer == PYTHON:
+        for name in DISTRIBUTIONS:
+            known.update(f"{name} {importlib.metadata.version(name)}\n".encode())
+        return known.hexdigest()
     for path in _sources():
         known.update(f"{path.relative_to(_project())}\n".encode())
         known.update(path.read_bytes())
     return known.hexdigest()
 
 
-def build(tree: Path) -> None:
-    """Fill the empty directory `tree`.  Blocks for about a second."""
+def build(tree: Path, layer: str) -> None:
+    """Fill the empty directory `tree`.  Blocks for up to a second."""
+    if layer == ROOMS_OF_PODS:
+        _rooms(tree)
+        return
     binaries = [_interpreter(tree), *_standard_library(tree), *_packages(tree)]
-    _rooms(tree)
     libraries = sorted(_libraries(binaries))
     # Beside libc, where the loader looks without a cache: an interpreter's own folder may be anywhere.
     beside = next(Path(one).parent for one in libraries if Path(one).name.startswith("libc.so"))
