@@ -103,6 +103,15 @@ def test_alone_a_speaker_waits_for_the_others_before_it_speaks():
     assert TIMINGS.grace_seconds <= took < TIMINGS.grace_seconds + 0.2
 
 
+def test_a_speaker_that_does_not_know_its_peers_yet_is_silent():
+    node = Membership("a", TIMINGS, life=1, now=0.0)
+    node.tick(5.0)
+    assert not node.view().may_announce
+    node.expect({"a": address("a")}, 5.0)
+    node.tick(5.1)
+    assert node.view().may_announce
+
+
 def test_a_lone_node_without_peers_speaks_at_once():
     network = Network("a")
     assert network.until(lambda: network.speakers() == {"a"}) <= TIMINGS.tick_seconds

@@ -103,9 +103,10 @@ class Heartbeat:
             now = time.monotonic()
             if self._members.stale(now):
                 self._members.tick(now)  # notice our own absence before believing anything old
-            if self._members.heard(beat, PeerAddress(*sender[:2]), now):
+            wants_answer = self._members.heard(beat, PeerAddress(*sender[:2]), now)
+            self._look()  # give way before the echo allows the other to speak
+            if wants_answer:
                 self._send()
-        self._look()
 
     def _send(self, *, leaving: bool = False) -> None:
         datagram = encode(self._members.beat(time.monotonic(), leaving=leaving), self._key)

@@ -108,9 +108,14 @@ class Membership:
         self._beaten_at = now - timings.beat_seconds
         self._quiet_since: float | None = now
         self._needed = Mark(life, 1)
+        self._listed = False
 
     def expect(self, peers: Mapping[str, PeerAddress], now: float) -> None:
-        """Take the list of speakers; those no longer on it are forgotten once they fall silent."""
+        """Take the list of speakers; those no longer on it are forgotten once they fall silent.
+
+        Before the first list nobody knows whom to wait for, so this speaker stays silent.
+        """
+        self._listed = True
         for name, address in peers.items():
             known = self._peers.get(name)
             if known is not None:
@@ -191,7 +196,7 @@ class Membership:
         self._needed = Mark(self._mark.life, self._mark.number + 1)
 
     def _speak_again(self, now: float) -> None:
-        if self._quiet_since is None:
+        if self._quiet_since is None or not self._listed:
             return
         for peer in self._peers.values():
             if peer.heard_at is not None:
