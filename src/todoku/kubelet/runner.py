@@ -232,7 +232,7 @@ class Runner:
             seccomp=self._seccomp(spec, pod, kept),
             oom_score_adj=self._oom_score(pod, spec),
             host_pid=bool(pod["spec"].get("hostPID")),
-            share_pid_of=sandbox.pid,
+            share_pid_of=sandbox.pid or _target_pid(record, spec),
             devices=_devices() if security.privileged(spec) else (),
             cgroup_v2=self._context.cgroups.version == "v2",
         )
@@ -334,6 +334,12 @@ class Runner:
                 pass
             shutil.rmtree(folder, ignore_errors=True)
         self._context.containers.forget(identity)
+
+
+def _target_pid(record: PodRecord, spec: Object) -> int:
+    """The container whose processes a debugging container wants to see, or 0."""
+    target = record.last(spec.get("targetContainerName") or "")
+    return target.pid if target is not None and target.running else 0
 
 
 def pod_cgroup(parent: str, pod: Object) -> str:

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Sequence
 from pathlib import Path
 
 from todoku.aio import log as logs
+from todoku.api import errors
 from todoku.api.meta import Key, Object
+from todoku.client import Unreachable
 from todoku.kubelet import environment, files, payload
 from todoku.kubelet.context import Context
-from todoku.kubelet.environment import Facts
+from todoku.kubelet.environment import ConfigError, Facts
 from todoku.kubelet.network import HostPort, PodRef
 from todoku.kubelet.payload import PAYLOAD_SOURCES
 from todoku.kubelet.records import PodRecord, Sandbox, all_specs
@@ -25,6 +26,14 @@ log = logs.get(__name__)
 
 class SandboxFailed(Exception):
     """The text of FailedCreatePodSandBox."""
+
+
+class VolumeFailed(Exception):
+    """The text of FailedMount; `waits` if a change of an object can heal it."""
+
+    def __init__(self, volume: str, cause: Exception) -> None:
+        super().__init__(f'MountVolume.SetUp failed for volume "{volume}" : {cause}')
+        self.waits = isinstance(cause, payload.Missing)
 
 
 class Setup:
@@ -56,25 +65,20 @@ class Setup:
         )  # fmt: skip
 
     async def volumes(self, record: PodRecord, facts: Facts) -> None:
-        """Make what is missing and refresh what changed.  Raises ConfigError, OSError, ApiError."""
-        pod = record.pod
-        volumes: Sequence[Object] = pod["spec"].get("volumes") or ()
-        filled = [volume for volume in volumes if kind_of(volume) in PAYLOAD_SOURCES]
-        tokens = {}
-        for volume in filled:
-            tokens[volume["name"]] = await self._context.tokens.get(
-                pod, payload.wanted_tokens(volume)
-            )
+        """Make what is missing and refresh what changed.  Raises VolumeFailed."""
+        for volume in record.pod["spec"].get("volumes") or ():
+            try:
+                await self._volume(record.pod, volume, facts)
+            except (ConfigError, OSError, errors.ApiError, Unreachable) as error:
+                raise VolumeFailed(volume["name"], error) from error
 
-        def act() -> None:
-            for volume in volumes:
-                if volume not in filled:
-                    self._context.volumes.set_up(pod, volume)
-            for volume in filled:
-                contents = payload.payload(volume, facts, tokens[volume["name"]])
-                self._context.volumes.fill(pod, volume, contents)
-
-        await thread(act)
+    async def _volume(self, pod: Object, volume: Object, facts: Facts) -> None:
+        if kind_of(volume) not in PAYLOAD_SOURCES:
+            await thread(self._context.volumes.set_up, pod, volume)
+            return
+        tokens = await self._context.tokens.get(pod, payload.wanted_tokens(volume))
+        contents = payload.payload(volume, facts, tokens)
+        await thread(self._context.volumes.fill, pod, volume, contents)
 
     async def sandbox(self, record: PodRecord) -> Sandbox:
         """Make the pod's namespaces and attach its network.  Raises SandboxFailed, and leaves nothing then."""

@@ -17,9 +17,8 @@ from todoku.api.meta import Object
 from todoku.client import Unreachable
 from todoku.kubelet import backoff
 from todoku.kubelet.context import Context
-from todoku.kubelet.environment import ConfigError, Facts
+from todoku.kubelet.environment import Facts
 from todoku.kubelet.lifecycle import Lifecycle, StartFailed
-from todoku.kubelet.payload import Missing
 from todoku.kubelet.plan import Plan, plan
 from todoku.kubelet.probing import Prober
 from todoku.kubelet.records import (
@@ -35,7 +34,7 @@ from todoku.kubelet.records import (
     specs,
 )
 from todoku.kubelet.runner import Runner, pod_cgroup, pod_log_folder
-from todoku.kubelet.setup import SandboxFailed, Setup
+from todoku.kubelet.setup import SandboxFailed, Setup, VolumeFailed
 from todoku.kubelet.status import pod_status
 from todoku.kubelet.threads import thread
 
@@ -144,7 +143,7 @@ class PodWorker:
                 with contextlib.suppress(asyncio.CancelledError):
                     await self._step
                 raise  # this worker is stopped
-        except (errors.ApiError, Unreachable, ConfigError, SandboxFailed, OSError) as error:
+        except (errors.ApiError, Unreachable, VolumeFailed, SandboxFailed, OSError) as error:
             self._failed(error)
         except Exception:
             # One pod's trouble must not stop the others; it is tried again.
@@ -235,11 +234,9 @@ class PodWorker:
     async def _fill_volumes(self, facts: Facts) -> None:
         try:
             await self._setup.volumes(self.record, facts)
-        except (ConfigError, OSError, errors.ApiError) as error:
-            names = ", ".join(f'"{one["name"]}"' for one in self.record.spec.get("volumes") or ())
-            text = f"MountVolume.SetUp failed for volume {names} : {error}"
-            self._event("Warning", "FailedMount", text)
-            raise _Retry(isinstance(error, Missing), str(error)) from error
+        except VolumeFailed as error:
+            self._event("Warning", "FailedMount", str(error))
+            raise
 
     async def _new_sandbox(self) -> None:
         record = self.record
@@ -568,10 +565,10 @@ class PodWorker:
 
     def _failed(self, error: Exception) -> None:
         """A step failed with a reason that users have been told; try again soon."""
-        level = log.info if isinstance(error, (_Retry, SandboxFailed)) else log.warning
-        level("Pod waits", pod=self.name, why=error)
-        at_once = isinstance(error, _Retry) and error.waits_for_object
-        seconds = 30.0 if at_once else self._context.config.timings.retry
+        note = log.info if isinstance(error, VolumeFailed | SandboxFailed) else log.warning
+        note("Pod waits", pod=self.name, why=error)
+        will_be_told = isinstance(error, VolumeFailed) and error.waits
+        seconds = 30.0 if will_be_told else self._context.config.timings.retry
         self._wake_at = self._context.clock.now() + seconds
         self._publish()
 
@@ -589,14 +586,6 @@ class PodWorker:
 
     def _event(self, type: str, reason: str, message: str) -> None:
         self._context.events.event(self.record.pod, type, reason, message)
-
-
-class _Retry(ConfigError):
-    """Volumes are not ready; `waits_for_object` when a change of an object will wake the pod."""
-
-    def __init__(self, waits_for_object: bool, message: str) -> None:
-        super().__init__(message)
-        self.waits_for_object = waits_for_object
 
 
 def _earliest(*times_given: float | None) -> float | None:
