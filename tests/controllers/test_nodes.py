@@ -84,6 +84,12 @@ def test_a_node_that_never_spoke_gets_longer():
     assert made.left("new", 110.0, listening_since=0) == pytest.approx(10.0)
 
 
+def test_a_posted_status_alone_does_not_start_the_short_grace():
+    made = Heartbeats(grace=2.0, startup_grace=20.0)
+    made.seen("new", "posted", 100.0, lease=False)
+    assert made.left("new", 110.0, listening_since=0) == pytest.approx(10.0)
+
+
 def with_ready(status: str, *taints: Object, **spec: object) -> Object:
     return {
         "spec": {"taints": list(taints)} | spec,

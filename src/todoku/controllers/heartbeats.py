@@ -23,14 +23,17 @@ class Heartbeats:
     _heard: dict[str, _Heard] = field(default_factory=dict)
     _renewed: set[str] = field(default_factory=set)
 
-    def seen(self, name: str, mark: str, now: float) -> bool:
-        """Note what the node last said; tells whether it is news."""
+    def seen(self, name: str, mark: str, now: float, *, lease: bool = True) -> bool:
+        """Note what the node last said; tells whether it is news.
+
+        Only a lease promises to be renewed soon: until the first one the longer grace holds.
+        """
         known = self._heard.get(name)
         if known is None or (mark and known.mark != mark):
             self._heard[name] = _Heard(mark, now)
         else:
             return False
-        if mark:
+        if mark and lease:
             self._renewed.add(name)
         return True
 

@@ -106,7 +106,8 @@ class NodeLifecycleController(Controller):
         ready = conditions.find((node.get("status") or {}).get("conditions"), "Ready") or {}
         if not ready or ready.get("reason") not in ("NodeStatusUnknown", "NodeStatusNeverUpdated"):
             mark = ready.get("lastHeartbeatTime") or ""
-            self.heartbeats.seen(node["metadata"]["name"], mark, self.clock.monotonic())
+            name, now = node["metadata"]["name"], self.clock.monotonic()
+            self.heartbeats.seen(name, mark, now, lease=False)
         super().enqueue(event)
 
     def _lease_changed(self, event: WatchEvent) -> None:
