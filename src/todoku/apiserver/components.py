@@ -7,12 +7,14 @@ from pathlib import Path
 from todoku.apiserver import (
     admission,
     authorization,
+    conversion,
     policy,
     proxy,
     streaming,
     token_reviews,
     wellknown,
 )
+from todoku.apiserver.aggregation import Aggregator
 from todoku.apiserver.allocators.addresses import Addresses
 from todoku.apiserver.allocators.ports import Ports
 from todoku.apiserver.allocators.repair import repair
@@ -47,6 +49,7 @@ def standard(config: Config, objects: Objects) -> Components:
     plugins.append(admission.ResourceQuota(objects))
     kubelets = Kubelets(config, objects)
     forwarder = proxy.Proxy(objects, kubelets)
+    aggregator = Aggregator(objects, outbound, config.clock)
     addresses = Addresses(objects, config.service_cidrs)
     ports = Ports(*config.node_port_range)
 
@@ -54,9 +57,11 @@ def standard(config: Config, objects: Objects) -> Components:
         nodes.start()
         await repair(objects, addresses, ports, config.clock)
         await wellknown.publish(config, objects)
+        aggregator.start()
 
     async def stop() -> None:
         nodes.stop()
+        await aggregator.stop()
         await kubelets.close()
         await forwarder.close()
         await outbound.close()
@@ -77,7 +82,9 @@ def standard(config: Config, objects: Objects) -> Components:
             **token_reviews.handlers(objects, tokens, bearers),
         },
         connectors={**streaming.connectors(kubelets), **proxy.connectors(forwarder)},
+        converter=conversion.webhook(outbound),
         documents=documents,
+        aggregator=aggregator,
         bootstrap=[*policy.bootstrap(), *wellknown.bootstrap(config)],
         start=start,
         stop=stop,
