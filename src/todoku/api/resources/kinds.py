@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from todoku.api.resources import (
+    admissionpolicy,
     apiservice,
     config,
     customresource,
     daemonset,
     deployment,
+    devices,
     endpoints,
     event,
+    flowcontrol,
     hpa,
     job,
     namespace,
@@ -27,6 +30,7 @@ from todoku.api.resources import (
 from todoku.api.resources.rules import Rules
 
 RULES: dict[tuple[str, str], Rules] = {
+    ("componentstatuses", "v1"): devices.COMPONENT_STATUS,
     ("configmaps", "v1"): config.CONFIG_MAP,
     ("endpoints", "v1"): endpoints.ENDPOINTS,
     ("events", "v1"): event.EVENT,
@@ -74,6 +78,29 @@ RULES: dict[tuple[str, str], Rules] = {
     ("volumeattachments.storage.k8s.io", "v1"): storage.VOLUME_ATTACHMENT,
     ("mutatingwebhookconfigurations.admissionregistration.k8s.io", "v1"): webhooks.MUTATING,
     ("validatingwebhookconfigurations.admissionregistration.k8s.io", "v1"): webhooks.VALIDATING,
+    (
+        "mutatingadmissionpolicies.admissionregistration.k8s.io",
+        "v1",
+    ): admissionpolicy.MUTATING_POLICY,
+    (
+        "mutatingadmissionpolicybindings.admissionregistration.k8s.io",
+        "v1",
+    ): admissionpolicy.MUTATING_BINDING,
+    (
+        "validatingadmissionpolicies.admissionregistration.k8s.io",
+        "v1",
+    ): admissionpolicy.VALIDATING_POLICY,
+    (
+        "validatingadmissionpolicybindings.admissionregistration.k8s.io",
+        "v1",
+    ): admissionpolicy.VALIDATING_BINDING,
+    ("flowschemas.flowcontrol.apiserver.k8s.io", "v1"): flowcontrol.FLOW_SCHEMA,
+    ("prioritylevelconfigurations.flowcontrol.apiserver.k8s.io", "v1"): flowcontrol.PRIORITY_LEVEL,
+    ("resourceclaims.resource.k8s.io", "v1"): devices.RESOURCE_CLAIM,
+    ("resourceclaimtemplates.resource.k8s.io", "v1"): devices.RESOURCE_CLAIM_TEMPLATE,
+    ("resourceslices.resource.k8s.io", "v1"): devices.RESOURCE_SLICE,
+    ("csistoragecapacities.storage.k8s.io", "v1"): devices.CSI_STORAGE_CAPACITY,
+    ("volumeattributesclasses.storage.k8s.io", "v1"): devices.VOLUME_ATTRIBUTES_CLASS,
     ("priorityclasses.scheduling.k8s.io", "v1"): policy.PRIORITY_CLASS,
     ("leases.coordination.k8s.io", "v1"): policy.LEASE,
     ("runtimeclasses.node.k8s.io", "v1"): policy.RUNTIME_CLASS,

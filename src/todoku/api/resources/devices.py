@@ -1,0 +1,203 @@
+"""Dynamic resource allocation (resource.k8s.io/v1), CSIStorageCapacity and VolumeAttributesClass (storage.k8s.io/v1)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from todoku.api import validation
+from todoku.api.errors import FieldError, Path, required
+from todoku.api.meta import Object
+from todoku.api.resource import Column, Strategy
+from todoku.api.resources.generic import (
+    AGE,
+    NAME,
+    clear_status,
+    generic_strategy,
+    keep_all_but_status,
+    keep_status,
+)
+from todoku.api.resources.rules import Rules
+from todoku.api.tables import created
+from todoku.api.validation import immutable
+
+_V1 = "io.k8s.api.resource.v1"
+_SPEC = Path("spec")
+
+
+def _default_requests(devices: Any) -> None:
+    """A request asks for one device of its class unless it says otherwise."""
+    for request in (devices or {}).get("requests") or ():
+        for one in (request.get("exactly"), *(request.get("firstAvailable") or ())):
+            if one is None:
+                continue
+            if not one.get("allocationMode"):
+                one["allocationMode"] = "ExactCount"
+            if one["allocationMode"] == "ExactCount" and not one.get("count"):
+                one["count"] = 1
+            for toleration in one.get("tolerations") or ():
+                toleration.setdefault("operator", "Equal")
+
+
+def _default_claim(obj: Object) -> None:
+    _default_requests(obj.setdefault("spec", {}).get("devices"))
+
+
+def _default_template(obj: Object) -> None:
+    _default_requests((obj.setdefault("spec", {}).get("spec") or {}).get("devices"))
+
+
+_CLAIM = generic_strategy(f"{_V1}.ResourceClaim")
+_TEMPLATE = generic_strategy(f"{_V1}.ResourceClaimTemplate")
+
+
+def _validate_claim(new: Object, old: Object | None) -> list[FieldError]:
+    problems = _CLAIM.validate(new, old)
+    if old is not None:
+        problems += immutable(new.get("spec"), old.get("spec"), _SPEC)
+    return problems
+
+
+def _validate_template(new: Object, old: Object | None) -> list[FieldError]:
+    problems = _TEMPLATE.validate(new, old)
+    if old is not None:
+        problems += immutable(new.get("spec"), old.get("spec"), _SPEC)
+    return problems
+
+
+def _state(obj: Object) -> str:
+    status = obj.get("status") or {}
+    states = ["deleted"] if obj["metadata"].get("deletionTimestamp") else []
+    if status.get("allocation"):
+        states.append("allocated")
+    if status.get("reservedFor"):
+        states.append("reserved")
+    return ",".join(states) or "pending"
+
+
+RESOURCE_CLAIM = Rules(
+    strategy=Strategy(
+        default=_default_claim,
+        prepare_create=clear_status,
+        prepare_update=keep_status,
+        prepare_status=keep_all_but_status,
+        validate=_validate_claim,
+        has_generation=False,
+    ),
+    columns=(NAME, Column(name="State", description="Whether it is allocated and reserved."), AGE),
+    row=lambda obj: [obj["metadata"]["name"], _state(obj), created(obj)],
+)
+
+RESOURCE_CLAIM_TEMPLATE = Rules(
+    strategy=Strategy(
+        default=_default_template,
+        validate=_validate_template,
+        has_status=False,
+        has_generation=False,
+    ),
+)
+
+
+def _slice_row(obj: Object) -> list[object]:
+    spec = obj.get("spec") or {}
+    node = spec.get("nodeName") or ("<all>" if spec.get("allNodes") else "<unset>")
+    return [
+        obj["metadata"]["name"],
+        node,
+        spec.get("driver", ""),
+        (spec.get("pool") or {}).get("name", ""),
+        created(obj),
+    ]
+
+
+def _slice_fields(obj: Object) -> dict[str, str]:
+    spec = obj.get("spec") or {}
+    return {"spec.nodeName": spec.get("nodeName", ""), "spec.driver": spec.get("driver", "")}
+
+
+_SLICE = generic_strategy(f"{_V1}.ResourceSlice")
+
+RESOURCE_SLICE = Rules(
+    strategy=Strategy(
+        validate=_SLICE.validate,
+        selectable_fields=_slice_fields,
+        selectable_field_names=("spec.nodeName", "spec.driver"),
+        has_status=False,
+    ),
+    columns=(
+        NAME,
+        Column(name="Node", description="The node whose devices it lists."),
+        Column(name="Driver", description="The driver that owns them."),
+        Column(name="Pool", description="The pool they belong to."),
+        AGE,
+    ),
+    row=_slice_row,
+)
+
+
+def _validate_capacity(new: Object, old: Object | None) -> list[FieldError]:
+    name = new.get("storageClassName") or ""
+    path = Path("storageClassName")
+    problems = [required(path)] if not name else []
+    problems += [
+        FieldError(path, "FieldValueInvalid", f'Invalid value: "{name}": {text}')
+        for text in (validation.dns1123_subdomain(name) if name else ())
+    ]
+    if old is not None:
+        for field in ("nodeTopology", "storageClassName"):
+            problems += immutable(new.get(field), old.get(field), Path(field))
+    return problems
+
+
+CSI_STORAGE_CAPACITY = Rules(
+    strategy=Strategy(validate=_validate_capacity, has_status=False, has_generation=False),
+    columns=(
+        NAME,
+        Column(name="StorageClassName", description="The class it is about."),
+        Column(name="Capacity", description="How much there is."),
+    ),
+    row=lambda obj: [
+        obj["metadata"]["name"],
+        obj.get("storageClassName", ""),
+        obj.get("capacity", "<unset>"),
+    ],
+)
+
+
+def _validate_attributes(new: Object, old: Object | None) -> list[FieldError]:
+    problems = [] if new.get("driverName") else [required(Path("driverName"))]
+    if not new.get("parameters"):
+        problems.append(required(Path("parameters"), "must contain at least one key/value pair"))
+    if old is not None:
+        for field in ("driverName", "parameters"):
+            problems += immutable(new.get(field), old.get(field), Path(field))
+    return problems
+
+
+VOLUME_ATTRIBUTES_CLASS = Rules(
+    strategy=Strategy(validate=_validate_attributes, has_status=False, has_generation=False),
+    columns=(NAME, Column(name="DriverName", description="The driver it configures."), AGE),
+    row=lambda obj: [obj["metadata"]["name"], obj.get("driverName", ""), created(obj)],
+)
+
+
+def _status_row(obj: Object) -> list[object]:
+    """ComponentStatus."""
+    status = message = error = ""
+    for one in obj.get("conditions") or ():
+        if one.get("type") == "Healthy":
+            healthy = one.get("status") == "True"
+            status = "Healthy" if healthy else "Unhealthy"
+            message, error = one.get("message", ""), one.get("error", "")
+    return [obj["metadata"]["name"], status or "Unknown", message, error]
+
+
+COMPONENT_STATUS = Rules(
+    strategy=Strategy(has_status=False, has_generation=False),
+    columns=(
+        NAME,
+        Column(name="Status", description="Whether the component is healthy."),
+        Column(name="Message", description="What it says."),
+        Column(name="Error", description="What is wrong."),
+    ),
+    row=_status_row,
+)
