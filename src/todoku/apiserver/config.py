@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from aiohttp import web
 
     from todoku.api.resource import Resource
+    from todoku.apiserver.aggregation import Aggregator
     from todoku.storage.store import Store
 
 Operation: TypeAlias = Literal["CREATE", "UPDATE", "DELETE", "CONNECT"]
@@ -174,6 +175,10 @@ class Connector(Protocol):
     ) -> web.StreamResponse: ...
 
 
+Converter: TypeAlias = Callable[[Object, Object], Awaitable[Any]]
+"""Posts a ConversionReview to a webhook's clientConfig; the decoded answer.  Raises InternalError when that fails."""
+
+
 @dataclass(slots=True, kw_only=True)
 class Components:
     """Everything the engine is handed; see `components.standard`.
@@ -189,9 +194,11 @@ class Components:
     services: ServiceAllocator | None = None
     handlers: Mapping[str, Handler] = field(default_factory=dict)
     connectors: Mapping[str, Connector] = field(default_factory=dict)
+    converter: Converter | None = None
     # Non-resource paths such as /openid/v1/jwks -> a document.
     documents: Mapping[str, Callable[[], Any]] = field(default_factory=dict)
     bootstrap: Sequence[Object] = ()
+    aggregator: Aggregator | None = None  # serves groups of extension API servers
     start: Callable[[], Awaitable[None]] | None = None
     stop: Callable[[], Awaitable[None]] | None = None
 

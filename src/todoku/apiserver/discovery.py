@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol, TypeAlias
 
 from todoku.api.meta import Object
 from todoku.apiserver.catalog import Catalog, Served
@@ -12,6 +13,9 @@ from todoku.apiserver.encoding import dumps
 from todoku.apiserver.negotiation import JSON, media_ranges
 
 AGGREGATED = "apidiscovery.k8s.io"
+
+RemoteGroups: TypeAlias = Mapping[str, Mapping[str, Sequence[Object]]]
+"""group -> version -> APIResources of an APIResourceList."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,19 +27,29 @@ class Page:
     etag: str
 
 
+class Remote(Protocol):
+    """Groups that extension API servers have (`aggregation.Aggregator`)."""
+
+    version: int
+
+    def groups(self) -> RemoteGroups: ...
+
+
 class Discovery:
     """Serves one catalog; pages are made once for each of its versions."""
 
-    def __init__(self, catalog: Catalog) -> None:
+    def __init__(self, catalog: Catalog, remote: Remote | None = None) -> None:
         self._catalog = catalog
-        self._version = -1
+        self._remote = remote
+        self._version = (-1, -1)
         self._pages: dict[tuple[str, str], Page | None] = {}
 
     def page(self, path: str, accept: str, host: str) -> Page | None:
         """The document at `/api…` or `/apis…`, or None."""
-        if self._version != self._catalog.version:
+        current = (self._catalog.version, self._remote.version if self._remote else 0)
+        if self._version != current:
             self._pages.clear()
-            self._version = self._catalog.version
+            self._version = current
         version = wants_aggregated(accept) if path in ("/api", "/apis") else ""
         if path == "/api" and not version:
             return _page(api_versions(host), JSON)
@@ -47,21 +61,34 @@ class Discovery:
     def _made(self, path: str, version: str) -> Page | None:
         if version:
             kind = f"{JSON};g={AGGREGATED};v={version};as=APIGroupDiscoveryList"
-            return _page(aggregated(self._catalog, version, core=path == "/api"), kind)
-        body = self._classic(path.strip("/").split("/"))
-        return None if body is None else _page(body, JSON)
+            body = aggregated(self._catalog, version, core=path == "/api")
+            if path == "/apis":
+                body["items"] += _remote_aggregated(self._groups())
+            return _page(body, kind)
+        classic = self._classic(path.strip("/").split("/"))
+        return None if classic is None else _page(classic, JSON)
 
     def _classic(self, parts: list[str]) -> Object | None:
         match parts:
             case ["apis"]:
-                return group_list(self._catalog)
+                listed = group_list(self._catalog)
+                listed["groups"] += [
+                    _group(name, list(has)) for name, has in self._groups().items()
+                ]
+                return listed
             case ["api", version]:
                 return resource_list(self._catalog, "", version)
             case ["apis", name]:
-                return group(self._catalog, name)
+                return group(self._catalog, name) or _remote_group(self._groups(), name)
             case ["apis", name, version]:
                 return resource_list(self._catalog, name, version)
         return None
+
+    def _groups(self) -> RemoteGroups:
+        """Groups of extension servers; one that this server has too stays this server's."""
+        own = _groups(self._catalog)
+        found = self._remote.groups() if self._remote else {}
+        return {name: versions for name, versions in found.items() if name not in own}
 
 
 def _page(body: Object, content_type: str) -> Page:
@@ -213,3 +240,58 @@ def _aggregated(served: Served) -> Object:
 
 def _kind(group: str, version: str, kind: str) -> Object:
     return {"group": group, "version": version, "kind": kind}
+
+
+# -- groups of extension servers
+
+
+def _remote_group(groups: RemoteGroups, name: str) -> Object | None:
+    if name not in groups:
+        return None
+    return {"kind": "APIGroup", "apiVersion": "v1"} | _group(name, list(groups[name]))
+
+
+def _remote_aggregated(groups: RemoteGroups) -> Iterable[Object]:
+    for name, versions in groups.items():
+        yield {
+            "metadata": {"name": name, "creationTimestamp": None},
+            "versions": [
+                {
+                    "version": version,
+                    "resources": [
+                        _remote_resource(one, resources, name, version)
+                        for one in resources
+                        if "/" not in one.get("name", "")
+                    ],
+                    "freshness": "Current",
+                }
+                for version, resources in versions.items()
+            ],
+        }
+
+
+def _remote_resource(one: Object, resources: Sequence[Object], group: str, version: str) -> Object:
+    """An APIResource with its subresources in the aggregated form."""
+    entry: Object = {
+        "resource": one.get("name", ""),
+        "responseKind": _remote_kind(one, group, version),
+        "scope": "Namespaced" if one.get("namespaced") else "Cluster",
+        "singularResource": one.get("singularName", ""),
+        "verbs": one.get("verbs") or [],
+    }
+    entry |= {key: one[key] for key in ("shortNames", "categories") if one.get(key)}
+    prefix = f"{one.get('name')}/"
+    subresources = [
+        {
+            "subresource": sub["name"].removeprefix(prefix),
+            "responseKind": _remote_kind(sub, group, version),
+            "verbs": sub.get("verbs") or [],
+        }
+        for sub in resources
+        if sub.get("name", "").startswith(prefix)
+    ]
+    return entry | ({"subresources": subresources} if subresources else {})
+
+
+def _remote_kind(one: Object, group: str, version: str) -> Object:
+    return _kind(one.get("group") or group, one.get("version") or version, one.get("kind", ""))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import ipaddress
 import socket
 import ssl
 from collections import OrderedDict
@@ -96,17 +97,32 @@ class _ServiceResolver(AbstractResolver):
     ) -> list[ResolveResult]:
         parts = host.split(".")
         if len(parts) != 3 or parts[2] != "svc":
-            if self._system is None:
-                self._system = ThreadedResolver()
-            return await self._system.resolve(host, port, family)
+            return await self._by_system(host, port, family)
         try:
             found = endpoints_of(self._objects, parts[1], parts[0], str(port))
         except ApiError as error:
             raise OSError(error.message) from error
+        if not _is_address(found[0].host):  # an ExternalName
+            return await self._by_system(found[0].host, port, family)
         return [_result(host, one.host, one.port) for one in found]
+
+    async def _by_system(
+        self, host: str, port: int, family: socket.AddressFamily
+    ) -> list[ResolveResult]:
+        if self._system is None:
+            self._system = ThreadedResolver()
+        return await self._system.resolve(host, port, family)
 
     async def close(self) -> None:
         return None
+
+
+def _is_address(text: str) -> bool:
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _result(name: str, address: str, port: int) -> ResolveResult:

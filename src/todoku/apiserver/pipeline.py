@@ -41,7 +41,7 @@ class Pipeline:
         self._engine = engine
         self._limits = Limits(engine.config)
         self._openapi = OpenApi(engine.catalog)
-        self._pages = discovery.Discovery(engine.catalog)
+        self._pages = discovery.Discovery(engine.catalog, engine.components.aggregator)
         self.ready = False
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
@@ -71,7 +71,11 @@ class Pipeline:
             decision = await authorizer.authorize(user, info)
             if not decision.allowed:
                 raise forbidden(user, info, decision)
+        aggregator = self._engine.components.aggregator
         async with self._limits.admit(user, info):
+            remote = aggregator.find(info.path) if aggregator else None
+            if aggregator and remote:
+                return await aggregator.serve(request, user, remote)
             if not info.is_resource:
                 return await self._document(request, info)
             return await self._resource(request, info, user, warnings)

@@ -1,0 +1,185 @@
+"""Aggregated API servers: availability, discovery, and requests that go on with the user's identity."""
+
+import asyncio
+import base64
+import ssl
+
+import pytest
+from aiohttp import web
+
+from tests.support.apiserver import loopback_socket, running_api
+from tests.support.certificates import authority
+from tests.support.kubectl import Kubectl, require_kubectl
+
+SERVICES = "/apis/apiregistration.k8s.io/v1/apiservices"
+RESOURCES = [
+    {"name": "flunders", "singularName": "flunder", "namespaced": True, "kind": "Flunder", "verbs": ["get", "list"], "shortNames": ["fl"]},
+    {"name": "flunders/status", "singularName": "", "namespaced": True, "kind": "Flunder", "verbs": ["get"]},
+]  # fmt: skip
+
+
+class Extension:
+    """An extension API server of the group wardle.example.com."""
+
+    def __init__(self, folder):
+        self._folder = folder
+        self.seen = []
+
+    async def __aenter__(self):
+        ca = authority()
+        cert, key = ca.issue("extension", hosts=("wardle.default.svc",)).write(
+            self._folder, "extension"
+        )
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_verify_locations(cadata=ca.pair.certificate.decode())
+        context.verify_mode = ssl.CERT_REQUIRED
+        context.load_cert_chain(cert, key)
+        self.ca_bundle = base64.b64encode(ca.pair.certificate).decode()
+        self._sock = loopback_socket()
+        self.port = self._sock.getsockname()[1]
+        app = web.Application()
+        app.router.add_get("/apis/wardle.example.com/v1", self._discovery)
+        app.router.add_route("*", "/{rest:.*}", self._any)
+        self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
+        await self._runner.setup()
+        await web.SockSite(self._runner, self._sock, ssl_context=context).start()
+        return self
+
+    async def __aexit__(self, *error):
+        await self._runner.cleanup()
+        self._sock.close()
+
+    async def _discovery(self, request):
+        body = {
+            "kind": "APIResourceList",
+            "apiVersion": "v1",
+            "groupVersion": "wardle.example.com/v1",
+            "resources": RESOURCES,
+        }
+        return web.json_response(body)
+
+    async def _any(self, request):
+        self.seen.append(
+            (request.method, request.path_qs, dict(request.headers), await request.text())
+        )
+        item = {
+            "metadata": {"name": "f", "namespace": "default"},
+            "kind": "Flunder",
+            "apiVersion": "wardle.example.com/v1",
+        }
+        return web.json_response(
+            {
+                "kind": "FlunderList",
+                "apiVersion": "wardle.example.com/v1",
+                "metadata": {},
+                "items": [item],
+            },
+            status=200,
+        )
+
+
+def api_service(port, ca_bundle):
+    return {
+        "metadata": {"name": "v1.wardle.example.com"},
+        "spec": {
+            "group": "wardle.example.com", "version": "v1", "caBundle": ca_bundle,
+            "groupPriorityMinimum": 2000, "versionPriority": 200,
+            "service": {"name": "wardle", "namespace": "default", "port": port},
+        },
+    }  # fmt: skip
+
+
+@pytest.fixture
+async def api(tmp_path):
+    cert, key = authority().issue("front-proxy-client").write(tmp_path, "front-proxy")
+    async with running_api(proxy_client_cert_file=cert, proxy_client_key_file=key) as running:
+        yield running
+
+
+@pytest.fixture
+async def extension(api):
+    async with Extension(api.folder) as server:
+        spec = {"type": "ExternalName", "externalName": "localhost"}
+        body = {"metadata": {"name": "wardle"}, "spec": spec}
+        assert (await api.request("POST", "/api/v1/namespaces/default/services", body))[0] == 201
+        yield server
+
+
+async def available(api, status):
+    """Wait for the Available condition to have a status."""
+    async with asyncio.timeout(10):
+        while True:
+            _, got = await api.request("GET", f"{SERVICES}/v1.wardle.example.com")
+            for one in (got.get("status") or {}).get("conditions") or ():
+                if (one["type"], one["status"]) == ("Available", status):
+                    return one
+            await asyncio.sleep(0.05)
+
+
+async def test_an_extension_server_becomes_available_and_is_discovered(api, extension):
+    body = api_service(extension.port, extension.ca_bundle)
+    assert (await api.request("POST", SERVICES, body))[0] == 201
+    condition = await available(api, "True")
+    assert (condition["reason"], condition["message"]) == ("Passed", "all checks passed")
+    groups = (await api.request("GET", "/apis"))[1]["groups"]
+    assert "wardle.example.com" in [one["name"] for one in groups]
+    group = (await api.request("GET", "/apis/wardle.example.com"))[1]
+    assert group["preferredVersion"]["groupVersion"] == "wardle.example.com/v1"
+    accept = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
+    items = (await api.request("GET", "/apis", accept=accept))[1]["items"]
+    found = next(one for one in items if one["metadata"]["name"] == "wardle.example.com")
+    resource = found["versions"][0]["resources"][0]
+    assert (resource["resource"], resource["scope"]) == ("flunders", "Namespaced")
+    assert resource["subresources"][0]["subresource"] == "status"
+    assert (await api.request("DELETE", f"{SERVICES}/v1.wardle.example.com"))[0] == 200
+    async with asyncio.timeout(10):
+        while (await api.request("GET", "/apis/wardle.example.com"))[0] != 404:
+            await asyncio.sleep(0.05)
+
+
+async def test_requests_go_on_with_the_user_in_headers(api, extension):
+    await api.request("POST", SERVICES, api_service(extension.port, extension.ca_bundle))
+    await available(api, "True")
+    path = "/apis/wardle.example.com/v1/namespaces/default/flunders?limit=5"
+    code, answer = await api.request(
+        "POST", path, {"spec": 1}, headers={"X-Remote-User": "mallory", "Impersonate-User": "ann", "Impersonate-Group": "system:masters"}
+    )  # fmt: skip
+    assert (code, answer["kind"]) == (200, "FlunderList")
+    method, seen, headers, body = extension.seen[-1]
+    assert (method, seen, body) == ("POST", path, '{"spec": 1}')
+    assert headers["X-Remote-User"] == "ann"
+    assert headers["X-Remote-Group"] in ("system:masters", "system:authenticated")
+    assert not any(name.lower().startswith("impersonate") for name in headers)
+
+
+async def test_authorization_comes_first(api, extension):
+    await api.request("POST", SERVICES, api_service(extension.port, extension.ca_bundle))
+    await available(api, "True")
+    path = "/apis/wardle.example.com/v1/namespaces/default/flunders"
+    code, status = await api.request("GET", path, headers={"Impersonate-User": "nobody"})
+    assert code == 403
+    assert 'cannot list resource "flunders" in API group "wardle.example.com"' in status["message"]
+    assert extension.seen == []
+
+
+async def test_a_service_that_is_missing_or_silent_makes_it_unavailable(api):
+    assert (await api.request("POST", SERVICES, api_service(1, "")))[0] == 201
+    condition = await available(api, "False")
+    assert condition["reason"] == "ServiceNotFound"
+    assert condition["message"] == 'service/wardle in "default" is not present'
+    code, status = await api.request("GET", "/apis/wardle.example.com/v1/flunders")
+    assert code == 503
+    assert "error trying to reach service" in status["message"]
+    body = {"metadata": {"name": "wardle"}, "spec": {"ports": [{"port": 1}]}}
+    await api.request("POST", "/api/v1/namespaces/default/services", body)
+    async with asyncio.timeout(10):
+        while (await available(api, "False"))["reason"] != "MissingEndpoints":
+            await asyncio.sleep(0.05)
+
+
+async def test_kubectl_lists_an_aggregated_resource(api, extension, tmp_path):
+    kubectl = Kubectl(require_kubectl(), api.kubeconfig, str(tmp_path / "cache"))
+    await api.request("POST", SERVICES, api_service(extension.port, extension.ca_bundle))
+    await available(api, "True")
+    assert await kubectl("get", "fl", "-o", "name") == "flunder.wardle.example.com/f\n"
+    assert "flunders" in await kubectl("api-resources", "--api-group=wardle.example.com")
