@@ -71,7 +71,7 @@ async def check(api, *request, **options):
     return status
 
 
-@pytest.mark.parametrize("seed", range(60))
+@pytest.mark.parametrize("seed", range(6))
 async def test_nonsense_of_every_kind_is_never_an_internal_error(api, seed):
     dice = random.Random(seed)
     await api.request(

@@ -51,7 +51,7 @@ def one(
 
 def shown(served: Served, cached: Cached, revision: int | None = None) -> Object:
     """The decoded object in the served version; do not change it."""
-    obj = served.load(cached.object())
+    obj = served.view(cached)
     if revision is None:
         return obj
     return obj | {"metadata": obj["metadata"] | {"resourceVersion": str(revision)}}

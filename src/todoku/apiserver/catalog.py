@@ -13,7 +13,7 @@ from todoku.api.meta import GroupVersionKind, Object
 from todoku.api.resource import Column, Resource, Subresource
 from todoku.api.schemas import Type
 from todoku.apiserver import scales
-from todoku.apiserver.encoding import head_of
+from todoku.apiserver.encoding import Cached, head_of
 from todoku.apiserver.keys import prefix_of
 
 if TYPE_CHECKING:
@@ -56,7 +56,21 @@ class Served:
     @cached_property
     def same_shape(self) -> bool:
         """Stored bytes need only another head to be this version's."""
-        return self.resource.from_storage is None
+        return self.resource.from_storage is None and not self.needs_conversion
+
+    @cached_property
+    def needs_conversion(self) -> bool:
+        """A webhook converts between its versions: await `conversion.prepare` before showing any."""
+        if self.crd is None:
+            return False
+        return (self.crd["spec"].get("conversion") or {}).get("strategy") == "Webhook"
+
+    def view(self, cached: Cached) -> Object:
+        """A cached object in this version; shared, never change it."""
+        if self.needs_conversion:
+            assert cached.views is not None, "the object was not prepared"
+            return cached.views[self.serial]
+        return self.load(cached.object())
 
     @cached_property
     def type(self) -> Type:

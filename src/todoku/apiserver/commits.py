@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from todoku.api.meta import Object
+from todoku.apiserver import conversion
 from todoku.apiserver.catalog import Served
 from todoku.apiserver.context import Context, Engine
 from todoku.apiserver.encoding import Cached, encode
@@ -22,28 +23,44 @@ async def put(
     """Store `obj` (in its served version) over `previous` (None: it must not exist).  Raises Raced."""
     meta = obj["metadata"]
     namespace, name = meta.get("namespace", ""), meta["name"]
-    value = encode(served.store(obj))
+    value = encode(await _stored(engine, served, obj))
     revision = previous.revision if previous else 0
     if dry_run:
-        return Cached(value, revision, namespace, name)
+        return _shown(served, Cached(value, revision, namespace, name), obj)
     key = key_of(served.prefix, namespace, name)
     put = Put(key, value, relaxed=served.stored.name in RELAXED)
     committed = await engine.store.commit([Compare(key, revision)], [put])
     if not committed.succeeded:
         raise Raced
-    return Cached(value, committed.revision, namespace, name)
+    return _shown(served, Cached(value, committed.revision, namespace, name), obj)
+
+
+async def _stored(engine: Engine, served: Served, obj: Object) -> Object:
+    """The object in the stored version."""
+    if not served.needs_conversion:
+        return served.store(obj)
+    wanted = served.stored.api_version
+    return (await conversion.convert(engine.components.converter, served, [obj], wanted))[0]
+
+
+def _shown(served: Served, cached: Cached, obj: Object) -> Cached:
+    if served.needs_conversion:
+        conversion.remember(served, cached, obj)
+    return cached
 
 
 async def remove(engine: Engine, context: Context, final: Object, current: Cached) -> Cached:
     """Take `current` out of the store; the answer shows `final`.  Raises Raced."""
     served = context.served
-    value = encode(served.store(final))
+    value = encode(await _stored(engine, served, final))
     if context.dry_run:
-        return Cached(value, current.revision, current.namespace, current.name)
+        gone = Cached(value, current.revision, current.namespace, current.name)
+        return _shown(served, gone, final)
     key = key_of(served.prefix, current.namespace, current.name)
     committed = await engine.store.commit([Compare(key, current.revision)], [Delete(key)])
     if not committed.succeeded:
         raise Raced
     if served.name == "services" and engine.components.services:
         await engine.components.services.on_delete(final)
-    return Cached(value, committed.revision, current.namespace, current.name)
+    gone = Cached(value, committed.revision, current.namespace, current.name)
+    return _shown(served, gone, final)

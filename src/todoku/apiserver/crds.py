@@ -18,6 +18,7 @@ from todoku.api.meta import Object, copy
 from todoku.apiserver import deletes
 from todoku.apiserver.catalog import Served
 from todoku.apiserver.context import Engine
+from todoku.apiserver.custom_resources import served_versions
 from todoku.apiserver.objects import EngineObjects
 
 log = logs.get(__name__)
@@ -164,8 +165,6 @@ class CrdController:
         if self._served.get(name) == basis:
             return
         try:
-            from todoku.apiserver.custom_resources import served_versions
-
             versions = served_versions(crd)
         except Exception as problem:
             log.warning("Definition cannot be served", crd=name, problem=problem)

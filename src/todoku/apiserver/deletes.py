@@ -8,7 +8,7 @@ from typing import Any
 
 from todoku.api import errors, times
 from todoku.api.meta import Object, copy
-from todoku.apiserver import admitting, bodies, metadata, reads
+from todoku.apiserver import admitting, bodies, conversion, metadata, reads
 from todoku.apiserver.catalog import Served
 from todoku.apiserver.commits import Raced, put, remove
 from todoku.apiserver.context import Context, Engine
@@ -186,6 +186,7 @@ async def delete(engine: Engine, context: Context, options: Options) -> Deleted:
         current = engine.collection(served).get(info.namespace, info.name)
         if current is None:
             raise errors.NotFound.of(served.name, info.name)
+        await conversion.prepare(engine.components.converter, served, [current])
         try:
             return await _delete_once(engine, context, options, current)
         except Raced:
@@ -197,7 +198,7 @@ async def _delete_once(
     engine: Engine, context: Context, options: Options, current: Cached
 ) -> Deleted:
     served = context.served
-    old = served.load(current.object())
+    old = served.view(current)
     metadata.check_preconditions(served.name, current.name, old["metadata"], options.preconditions)
     outcome = decide(served, old, options, engine.clock())
 

@@ -56,7 +56,7 @@ _NOTHING: Mapping[str, str] = {}
 class Cached:
     """One version of one object: its stored bytes and what is needed to answer from them."""
 
-    __slots__ = ("_head", "after", "fields", "name", "namespace", "revision", "value")
+    __slots__ = ("_head", "after", "fields", "name", "namespace", "revision", "value", "views")
 
     def __init__(self, value: bytes, revision: int, namespace: str, name: str) -> None:
         self.value = value
@@ -65,6 +65,8 @@ class Cached:
         self.name = name
         self.after = value.index(_METADATA) + len(_METADATA)
         self._head: Mapping[str, str] | None = None
+        # The object in versions that a webhook converts to, by `Served.serial`; filled by `conversion`.
+        self.views: dict[int, Object] | None = None
         # Selectable fields and the `Served.serial` they were read for; filled by `predicates`.
         self.fields: tuple[int, Mapping[str, str]] | None = None
 

@@ -43,13 +43,13 @@ class EngineObjects:
     def get(self, resource: str, name: str, namespace: str = "") -> Object | None:
         served = self._served(resource)
         found = self.engine.collection(served).get(namespace, name)
-        return served.load(found.object()) if found else None
+        return served.view(found) if found else None
 
     def list(self, resource: str, namespace: str | None = None) -> Sequence[Object]:
         served = self._served(resource)
         collection = self.engine.collection(served)
         keys = collection.select(namespace or "")
-        return [served.load(collection.items[key].object()) for key in keys]
+        return [served.view(collection.items[key]) for key in keys]
 
     def generation(self, resource: str) -> int:
         return self.engine.collection(self._served(resource)).changed
@@ -85,7 +85,7 @@ class EngineObjects:
 
     async def _result(self, served: Served, cached: Cached) -> Object:
         await self.engine.cache.wait()  # the parts read what they wrote without waiting
-        return served.load(cached.object())
+        return served.view(cached)
 
     def _context(
         self,

@@ -66,7 +66,7 @@ def fields_of(served: Served, one: Cached) -> Mapping[str, str]:
     if one.fields is not None and one.fields[0] == served.serial:
         return one.fields[1]
     fields = {"metadata.name": one.name, "metadata.namespace": one.namespace}
-    fields.update(served.resource.strategy.selectable_fields(served.load(one.object())))
+    fields.update(served.resource.strategy.selectable_fields(served.view(one)))
     one.fields = (served.serial, fields)
     return fields
 

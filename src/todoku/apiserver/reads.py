@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import msgspec
 
 from todoku.api import errors
-from todoku.apiserver import keys
+from todoku.apiserver import conversion, keys
 from todoku.apiserver.catalog import Served
 from todoku.apiserver.context import Context, Engine
 from todoku.apiserver.encoding import Cached, cached, dumps
@@ -27,6 +27,7 @@ async def get(engine: Engine, context: Context) -> Cached:
     found = engine.collection(context.served).get(info.namespace, info.name)
     if found is None:
         raise errors.NotFound.of(context.served.name, info.name)
+    await conversion.prepare(engine.components.converter, context.served, [found])
     return found
 
 
@@ -84,6 +85,9 @@ async def list_(engine: Engine, context: Context) -> Listing:
     collection = engine.collection(served)
     if wanted.exact and collection.changed > wanted.exact:
         return await _at(engine, context, wanted, predicate)
+    if served.needs_conversion:
+        whole = [collection.items[key] for key in collection.select(info.namespace)]
+        await conversion.prepare(engine.components.converter, served, whole)
     candidates = None if predicate.everything else predicate.keys(collection)
     names = collection.select(info.namespace, after=wanted.after, among=candidates)
     items = collection.items
@@ -124,11 +128,11 @@ async def _at(engine: Engine, context: Context, wanted: _Wanted, predicate: Pred
     except FutureRevision as future:
         raise too_large(wanted.exact, future.current) from future
     taken: list[Cached] = []
-    for entry in page.entries:
+    found = [cached(entry, *keys.split(entry.key)[1:]) for entry in page.entries]
+    await conversion.prepare(engine.components.converter, context.served, found)
+    for entry, one in zip(page.entries, found, strict=True):
         if wanted.limit and len(taken) == wanted.limit:
             break
-        _, namespace, name = keys.split(entry.key)
-        one = cached(entry, namespace, name)
         if predicate(one):
             taken.append(one)
             last = entry.key

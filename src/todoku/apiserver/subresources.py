@@ -12,6 +12,7 @@ from todoku.api.meta import GroupVersionKind, Object
 from todoku.apiserver import (
     admitting,
     bodies,
+    conversion,
     deletes,
     evictions,
     patching,
@@ -47,7 +48,7 @@ async def answer(engine: Engine, context: Context, request: web.BaseRequest) -> 
     handler = engine.components.handlers.get(path)
     if handler is not None:
         parent = await reads.get(engine, context)
-        return await handled(engine, context, handler, context.served.load(parent.object()))
+        return await handled(engine, context, handler, context.served.view(parent))
     if info.subresource == "scale":
         return await _scale(engine, context)
     if path in subresource_rules.PREPARE:
@@ -65,7 +66,7 @@ async def _connect(
     if context.info.subresource == "proxy":  # named `scheme:NAME:port`
         about = replace(context, info=replace(context.info, name=Named.of(context.info.name).name))
     cached = await reads.get(engine, about)
-    parent = context.served.load(cached.object())
+    parent = context.served.view(cached)
     if context.info.subresource != "log":
         options = _connect_options(context, request)
         attributes = admitting.attributes_of(context, "CONNECT", options, None)
@@ -132,7 +133,7 @@ async def _scale(engine: Engine, context: Context) -> Answer:
     context.form = PLAIN
     if context.info.verb == "get":
         cached = await reads.get(engine, context)
-        return Answer(dumps(scales.read(served.load(cached.object()), paths)))
+        return Answer(dumps(scales.read(served.view(cached), paths)))
     if context.info.verb == "patch":
         patch = patching.maker(context, "io.k8s.api.autoscaling.v1.Scale")
 
@@ -145,7 +146,8 @@ async def _scale(engine: Engine, context: Context) -> Answer:
             return scales.write(old, body, paths)
 
     written = await writes.modify(engine, context, writes.main_change(served, make))
-    return Answer(dumps(scales.read(served.load(written.cached.object()), paths)))
+    await conversion.prepare(engine.components.converter, served, [written.cached])
+    return Answer(dumps(scales.read(served.view(written.cached), paths)))
 
 
 async def bind(engine: Engine, context: Context) -> Answer:

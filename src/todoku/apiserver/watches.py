@@ -14,9 +14,10 @@ from typing import Protocol
 
 from todoku.aio import log as logs
 from todoku.api import errors
-from todoku.apiserver import answers
+from todoku.apiserver import answers, conversion
 from todoku.apiserver.cache import Collection, Event
 from todoku.apiserver.catalog import Served
+from todoku.apiserver.config import Converter
 from todoku.apiserver.context import Context, Engine, flag
 from todoku.apiserver.encoding import Cached
 from todoku.apiserver.negotiation import Form
@@ -108,7 +109,9 @@ class Watch:
         self._everything = predicate.everything
         self._form = form
         self._sink = sink
-        self._pending: list[Event] | None = []  # while the initial events are under way
+        # While the initial events are under way; for ever if a webhook converts what is shown.
+        self._pending: list[Event] | None = []
+        self._arrived = asyncio.Event()
         self._key = (served.head, form)
         self.revision = 0
         self.ended = asyncio.Event()
@@ -116,6 +119,7 @@ class Watch:
     def push(self, event: Event) -> None:
         if self._pending is not None:
             self._pending.append(event)
+            self._arrived.set()
             return
         data = self._encoded(event)
         if data is None:
@@ -155,10 +159,15 @@ class Watch:
             return ("ADDED" if old is None else "MODIFIED"), new
         return None if old is None else ("DELETED", old)
 
-    async def begin(self, plan: Plan, newest: int, objects: Sequence[Cached]) -> None:
+    async def begin(
+        self, plan: Plan, newest: int, objects: Sequence[Cached], converter: Converter | None
+    ) -> None:
         """Send `objects` (what was there) or the events after the plan's revision, then go live."""
         missed = [] if plan.initial else self._collection.since(plan.revision)
+        await conversion.prepare(converter, self._served, objects)
         for one in objects:
+            if not self._predicate(one):
+                continue
             self._sink.write(answers.event(self._served, "ADDED", one, self._form, one.revision))
             await self._relieve()
         if plan.mark:
@@ -166,14 +175,27 @@ class Watch:
             self._sink.write(mark)
         self.revision = newest if plan.initial else plan.revision
         for event in missed:
-            await self._replay(event)
+            await self._replay(event, converter)
         while self._pending:
-            pending, self._pending = self._pending, []
-            for event in pending:
-                await self._replay(event)
-        self._pending = None
+            await self._drain(converter)
+        if not self._served.needs_conversion:
+            self._pending = None
 
-    async def _replay(self, event: Event) -> None:
+    async def _drain(self, converter: Converter | None) -> None:
+        pending, self._pending = self._pending or [], []
+        for event in pending:
+            await self._replay(event, converter)
+
+    async def pump(self, converter: Converter | None) -> None:
+        """Convert and send what arrives, in order; ends by cancellation."""
+        while True:
+            await self._arrived.wait()
+            self._arrived.clear()
+            await self._drain(converter)
+
+    async def _replay(self, event: Event, converter: Converter | None) -> None:
+        shown = [one for one in (event.new, event.old) if one is not None]
+        await conversion.prepare(converter, self._served, shown)
         data = self._encoded(event)
         event.encodings.clear()
         if data is not None:
@@ -186,7 +208,7 @@ class Watch:
             await self._sink.drain()
 
     def bookmark(self, revision: int) -> None:
-        if self._pending is None:
+        if not self._pending:
             self._sink.write(answers.bookmark(self._served, self._form, revision))
 
 
@@ -230,13 +252,20 @@ async def serve(engine: Engine, context: Context, wanted: Wanted, sink: Sink) ->
     if beginning.initial:
         among = None if predicate.everything else predicate.keys(collection)
         names = collection.select(info.namespace, among=among)
-        objects = [collection.items[key] for key in names if predicate(collection.items[key])]
+        objects = [collection.items[key] for key in names]
     collection.followers.add(watch)  # no wait since `newest` was read: nothing is lost or doubled
     try:
         async with asyncio.timeout(wanted.seconds):
-            await watch.begin(beginning, newest, objects)
+            converter = engine.components.converter
+            await watch.begin(beginning, newest, objects, converter)
             del objects
-            await _follow(engine, watch, beginning)
+            async with asyncio.TaskGroup() as tasks:
+                pump = None
+                if served.needs_conversion:
+                    pump = tasks.create_task(watch.pump(converter), name="watch-conversion")
+                await _follow(engine, watch, beginning)
+                if pump:
+                    pump.cancel()
     except TimeoutError:
         pass
     finally:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from todoku.api import errors, validation
 from todoku.api.errors import FieldError
 from todoku.api.meta import Object, copy
-from todoku.apiserver import admitting, bodies, deletes, metadata
+from todoku.apiserver import admitting, bodies, conversion, deletes, metadata
 from todoku.apiserver.admitting import Wish
 from todoku.apiserver.catalog import Served
 from todoku.apiserver.commits import Raced, put, remove
@@ -194,6 +194,7 @@ async def modify(engine: Engine, context: Context, change: Change) -> Written:
             if change.on_missing is not None:
                 return await change.on_missing()
             raise errors.NotFound.of(served.name, info.name)
+        await conversion.prepare(engine.components.converter, served, [current])
         try:
             return Written(await _modify_once(engine, context, change, current))
         except Raced:
@@ -203,7 +204,7 @@ async def modify(engine: Engine, context: Context, change: Change) -> Written:
 
 async def _modify_once(engine: Engine, context: Context, change: Change, current: Cached) -> Cached:
     served = context.served
-    old = served.load(current.object())
+    old = served.view(current)
     new = copy(change.make(old))  # patches share what they leave alone with `old`
     _check_identity(served, new, old)
     if change.patched is not None:
@@ -224,9 +225,7 @@ async def _modify_once(engine: Engine, context: Context, change: Change, current
             return current
         return await put(engine, served, final, current, dry_run=context.dry_run)
 
-    wish = Wish(
-        "UPDATE", new, old, change.problems, track=change.track, admission=change.admission
-    )
+    wish = Wish("UPDATE", new, old, change.problems, track=change.track, admission=change.admission)
     return await admitting.admitted(engine, context, wish, store)
 
 

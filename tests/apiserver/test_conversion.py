@@ -1,0 +1,193 @@
+"""Versions of a custom resource that differ in shape, converted by a webhook that really listens."""
+
+import asyncio
+import base64
+import ssl
+from contextlib import asynccontextmanager
+
+import pytest
+from aiohttp import web
+
+from tests.support.apiserver import loopback_socket
+from tests.support.certificates import authority
+
+CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+V1 = "/apis/example.com/v1/namespaces/default/boxes"
+V2 = "/apis/example.com/v2/namespaces/default/boxes"
+
+
+def converted(obj, wanted):
+    """v1 says `spec.size: "2x3"`, v2 `spec.width` and `spec.height`."""
+    spec = dict(obj["spec"])
+    if wanted.endswith("/v2"):
+        width, _, height = spec.pop("size").partition("x")
+        spec |= {"width": int(width), "height": int(height)}
+    else:
+        spec["size"] = f"{spec.pop('width')}x{spec.pop('height')}"
+    return obj | {"apiVersion": wanted, "spec": spec}
+
+
+@asynccontextmanager
+async def webhook(tmp_path, answer=converted):
+    calls = []
+
+    async def handle(request):
+        review = await request.json()
+        wanted = review["request"]["desiredAPIVersion"]
+        calls.append(wanted)
+        objects = [answer(one, wanted) for one in review["request"]["objects"]]
+        response = {
+            "uid": review["request"]["uid"],
+            "convertedObjects": objects,
+            "result": {"status": "Success"},
+        }
+        return web.json_response(
+            {"kind": "ConversionReview", "apiVersion": review["apiVersion"], "response": response}
+        )
+
+    ca = authority()
+    cert, key = ca.issue("hook", hosts=("127.0.0.1",)).write(tmp_path, "hook")
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(cert, key)
+    sock = loopback_socket()
+    runner = web.ServerRunner(web.Server(handle))
+    await runner.setup()
+    await web.SockSite(runner, sock, ssl_context=context).start()
+    bundle = base64.b64encode(ca.pair.certificate).decode()
+    try:
+        yield {"url": f"https://127.0.0.1:{sock.getsockname()[1]}/", "caBundle": bundle}, calls
+    finally:
+        await runner.cleanup()
+        sock.close()
+
+
+def definition(client):
+    def version(name, storage, **properties):
+        spec = {"type": "object", "properties": properties}
+        schema = {"type": "object", "properties": {"spec": spec}}
+        return {
+            "name": name,
+            "served": True,
+            "storage": storage,
+            "schema": {"openAPIV3Schema": schema},
+        }
+
+    integer, string = {"type": "integer"}, {"type": "string"}
+    return {
+        "metadata": {"name": "boxes.example.com"},
+        "spec": {
+            "group": "example.com",
+            "scope": "Namespaced",
+            "names": {"plural": "boxes", "kind": "Box"},
+            "versions": [
+                version("v1", True, size=string),
+                version("v2", False, width=integer, height=integer),
+            ],
+            "conversion": {
+                "strategy": "Webhook",
+                "webhook": {"clientConfig": client, "conversionReviewVersions": ["v1"]},
+            },
+        },
+    }
+
+
+async def establish(api, client):
+    status, answer = await api.request("POST", CRDS, definition(client))
+    assert status == 201, answer
+    async with asyncio.timeout(5):
+        while (await api.request("GET", V1))[0] == 404:
+            await asyncio.sleep(0.005)
+
+
+def box(name="a", version="v1", **spec):
+    return {
+        "apiVersion": f"example.com/{version}",
+        "kind": "Box",
+        "metadata": {"name": name},
+        "spec": spec or {"size": "2x3"},
+    }
+
+
+@pytest.fixture
+async def hook(api, tmp_path):
+    async with webhook(tmp_path) as (client, calls):
+        await establish(api, client)
+        yield calls
+
+
+async def test_an_object_is_read_in_the_other_version(api, hook):
+    await api.request("POST", V1, box())
+    status, obj = await api.request("GET", f"{V2}/a")
+    assert (status, obj["apiVersion"]) == (200, "example.com/v2")
+    assert obj["spec"] == {"width": 2, "height": 3}
+    _, listed = await api.request("GET", V2)
+    assert listed["items"] == [obj]
+
+
+async def test_an_object_written_in_the_other_version_is_stored_in_the_stored_one(api, hook):
+    status, made = await api.request("POST", V2, box(version="v2", width=4, height=5))
+    assert (status, made["spec"]) == (201, {"width": 4, "height": 5})
+    _, obj = await api.request("GET", f"{V1}/a")
+    assert obj["spec"] == {"size": "4x5"}
+    made["spec"]["width"] = 6
+    status, updated = await api.request("PUT", f"{V2}/a", made)
+    assert (status, updated["spec"]["width"]) == (200, 6)
+    _, obj = await api.request("GET", f"{V1}/a")
+    assert obj["spec"] == {"size": "6x5"}
+
+
+async def test_an_object_is_converted_once_for_all_readers(api, hook):
+    await api.request("POST", V1, box())
+    hook.clear()
+    for _ in range(3):
+        await api.request("GET", f"{V2}/a")
+        await api.request("GET", V2)
+    assert hook == ["example.com/v2"]
+
+
+async def test_the_stored_version_needs_no_webhook(api, hook):
+    await api.request("POST", V1, box())
+    await api.request("GET", f"{V1}/a")
+    assert hook == []
+
+
+async def test_a_watch_shows_the_other_version(api, hook):
+    async with asyncio.timeout(5), api.watch(f"{V2}?watch=1") as stream:
+        await api.request("POST", V1, box())
+        event = await anext(stream)
+        assert (event["type"], event["object"]["spec"]) == ("ADDED", {"width": 2, "height": 3})
+        await api.request("DELETE", f"{V1}/a")
+        event = await anext(stream)
+        assert (event["type"], event["object"]["spec"]) == ("DELETED", {"width": 2, "height": 3})
+
+
+BROKEN = {
+    "another version": lambda obj, wanted: obj,
+    "another kind": lambda obj, wanted: converted(obj, wanted) | {"kind": "Crate"},
+    "another object": lambda obj, wanted: (
+        converted(obj, wanted) | {"metadata": obj["metadata"] | {"uid": "x"}}
+    ),
+}
+
+
+@pytest.mark.parametrize("answer", BROKEN.values(), ids=BROKEN)
+async def test_a_webhook_that_breaks_the_rules_fails_the_read(api, tmp_path, answer):
+    async with webhook(tmp_path, answer) as (client, _):
+        await establish(api, client)
+        await api.request("POST", V1, box())
+        status, refusal = await api.request("GET", f"{V2}/a")
+        assert status == 500
+        assert "conversion webhook for boxes.example.com failed" in refusal["message"]
+
+
+async def test_labels_and_annotations_are_all_a_webhook_may_change_of_metadata(api, tmp_path):
+    def answer(obj, wanted):
+        metadata = obj["metadata"] | {"labels": {"made": "so"}, "generation": 99}
+        return converted(obj, wanted) | {"metadata": metadata}
+
+    async with webhook(tmp_path, answer) as (client, _):
+        await establish(api, client)
+        await api.request("POST", V1, box())
+        _, obj = await api.request("GET", f"{V2}/a")
+        metadata = obj["metadata"]
+        assert (metadata["labels"], metadata["generation"]) == ({"made": "so"}, 1)
