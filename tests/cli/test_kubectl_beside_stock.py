@@ -71,6 +71,7 @@ async def test_they_agree(pair):
         ("get", "svc", "httpd-service", "nope", *IN),
         ("describe", "svc", "httpd-service", *IN),
         ("describe", "namespace", "service-test"),
+        ("describe", "deployment", "httpd-deployment", *IN),
         ("wait", "--for=jsonpath={.spec.replicas}=3", "deploy/httpd-deployment", *IN),
         ("wait", "--for=condition=Available", "deploy/httpd-deployment", *IN, "--timeout=1s"),
         ("rollout", "status", "deploy/httpd-deployment", *IN, "--timeout=1s"),

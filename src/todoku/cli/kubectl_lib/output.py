@@ -40,7 +40,7 @@ def formatted(output: str, found: Sequence[tuple[Kind, Object]], *, single: bool
     objects = [_plain(obj) for _, obj in found]
     whole: Object = objects[0] if single and objects else _list(objects)
     if output == "json":
-        return json.dumps(whole, indent=4, sort_keys=True, ensure_ascii=False) + "\n"
+        return as_json(whole)
     if output == "yaml":
         return as_yaml(whole)
     if output.startswith("jsonpath="):
@@ -49,6 +49,12 @@ def formatted(output: str, found: Sequence[tuple[Kind, Object]], *, single: bool
         f'unable to match a printer suitable for the output format "{output}", allowed formats are: '
         "json,yaml,name,wide,jsonpath=…; stock kubectl knows more"
     )
+
+
+def as_json(value: object) -> str:
+    """Go's JSON: sorted keys, and `<`, `>`, `&` escaped."""
+    text = json.dumps(value, indent=4, sort_keys=True, ensure_ascii=False)
+    return text.translate({ord(one): f"\\u{ord(one):04x}" for one in "<>&\u2028\u2029"}) + "\n"
 
 
 def as_yaml(value: object) -> str:

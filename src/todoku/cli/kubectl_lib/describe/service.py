@@ -52,25 +52,30 @@ def _ingress(one: Object) -> str:
     return f"{address} ({one['ipMode']})" if one.get("ipMode") else address
 
 
-def _port(document: Document, port: Object, endpoints: dict[str, list[str]]) -> None:
+def _port(document: Document, port: Object, endpoints: dict[str, list[str]] | None) -> None:
     name, protocol = port.get("name") or "<unset>", port.get("protocol", "TCP")
     document.line("Port:", name, f"{port['port']}/{protocol}")
     document.line("TargetPort:", f"{port.get('targetPort', port['port'])}/{protocol}")
     if port.get("nodePort"):
         document.line("NodePort:", name, f"{port['nodePort']}/{protocol}")
+    if endpoints is None:
+        document.line("Endpoints:", "<none>")
+        return
     listed = endpoints.get(port.get("name") or "", [])
     more = len(listed) - _SHOWN_ENDPOINTS
     text = ",".join(listed[:_SHOWN_ENDPOINTS]) + (f" + {more} more..." if more > 0 else "")
     document.line("Endpoints:", text)
 
 
-async def _endpoints(session: Session, obj: Object) -> dict[str, list[str]]:
-    """`address:port` of every ready endpoint, by port name."""
+async def _endpoints(session: Session, obj: Object) -> dict[str, list[str]] | None:
+    """`address:port` of every ready endpoint, by port name; None without any slice."""
     metadata = obj["metadata"]
     slices = await session.client.list(
         "endpointslices.discovery.k8s.io", metadata["namespace"],
         labels=f"kubernetes.io/service-name={metadata['name']}",
     )  # fmt: skip
+    if not slices.items:
+        return None
     found: dict[str, list[str]] = {}
     for one in slices.items:
         ready = [

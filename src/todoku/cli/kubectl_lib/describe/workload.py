@@ -41,8 +41,9 @@ async def describe_deployment(session: Session, document: Document, obj: Object)
             ]
             document.table(rows)
     old, new = await _replica_sets(session, obj)
-    document.field("OldReplicaSets", old)
-    document.field("NewReplicaSet", new)
+    if old or new:
+        document.field("OldReplicaSets", old or "<none>")
+        document.field("NewReplicaSet", new or "<none>")
 
 
 async def describe_workload(session: Session, document: Document, obj: Object) -> None:
@@ -128,7 +129,7 @@ async def _replica_sets(session: Session, obj: Object) -> tuple[str, str]:
 
     old = [shown(one) for one in owned if not newest(one)]
     new = [shown(one) for one in owned if newest(one)]
-    return ", ".join(old) or "<none>", ", ".join(new) or "<none>"
+    return ", ".join(old), ", ".join(new)
 
 
 async def _pod_phases(session: Session, obj: Object) -> dict[str, int]:
