@@ -283,3 +283,31 @@ async def test_pods_that_do_not_tolerate_a_taint_leave():
             )
 
         await cluster.eventually(told)
+
+
+async def test_a_kubelet_that_reports_itself_not_ready_withdraws_its_pods():
+    async with running_cluster(nodes=("w1",), names=("replicaset",)) as cluster:
+        await cluster.client.create("replicasets.apps", workload("web", replicas=1))
+
+        def pod_ready() -> str:
+            listed = [
+                c for p in cluster.pods() for c in (p.get("status") or {}).get("conditions") or ()
+            ]
+            return next((c["status"] for c in listed if c["type"] == "Ready"), "")
+
+        await cluster.until(lambda: pod_ready() == "True")
+        cluster.kubelets.paused.add("w1")
+        fresh = await cluster.client.get("nodes", "w1")
+        fresh["status"]["conditions"][0] |= {"status": "False", "reason": "KubeletNotReady"}
+        await cluster.client.update("nodes", fresh, subresource="status")
+        await cluster.until(lambda: pod_ready() == "False")
+        keys = {"node.kubernetes.io/not-ready"}
+        await cluster.until(
+            lambda: (
+                {
+                    t["key"]
+                    for t in (cluster.get("nodes", "w1", "") or {})["spec"].get("taints") or ()
+                }
+                == keys
+            )
+        )

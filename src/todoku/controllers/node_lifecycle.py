@@ -92,6 +92,7 @@ class NodeLifecycleController(Controller):
     def setup(self) -> None:
         timings = self.config.timings
         self.heartbeats = Heartbeats(timings.node_grace, timings.node_startup_grace)
+        self._fell: set[str] = set()  # nodes whose kubelet said that it is not ready any more
         self.leases = self.watch(
             "leases.coordination.k8s.io", self._lease_changed, namespace=LEASES
         )
@@ -108,6 +109,8 @@ class NodeLifecycleController(Controller):
             mark = ready.get("lastHeartbeatTime") or ""
             name, now = node["metadata"]["name"], self.clock.monotonic()
             self.heartbeats.seen(name, mark, now, lease=False)
+        if event.old is not None and _ready(event.old) == "True" and _ready(node) == "False":
+            self._fell.add(node["metadata"]["name"])
         super().enqueue(event)
 
     def _lease_changed(self, event: WatchEvent) -> None:
@@ -150,6 +153,7 @@ class NodeLifecycleController(Controller):
             node = await self._mark_silent(node)
         else:
             self.queue.add_after(key, left + 0.001)
+            await self._mark_pods_of_fallen(node)
         await self._taint(node)
 
     def _listening_since(self) -> float | None:
@@ -177,6 +181,14 @@ class NodeLifecycleController(Controller):
             return results[0]
         await pods.all_of(acts)
         return node
+
+    async def _mark_pods_of_fallen(self, node: Object) -> None:
+        """Once, when a kubelet reports itself not ready; from then on its word about its pods counts again."""
+        name = node["metadata"]["name"]
+        if name in self._fell and _ready(node) == "False":
+            here = self.pods.by_index("node", name)
+            await pods.all_of([self._mark_pod(pod) for pod in here if pods.is_ready(pod)])
+        self._fell.discard(name)
 
     async def _mark_pod(self, pod: Object) -> None:
         meta = pod["metadata"]
@@ -213,8 +225,13 @@ class NodeLifecycleController(Controller):
 
 
 def _is_unknown(node: Object) -> bool:
-    ready = conditions.find((node.get("status") or {}).get("conditions"), "Ready")
-    return ready is not None and ready["status"] == "Unknown"
+    return _ready(node) == "Unknown"
+
+
+def _ready(node: Object) -> str:
+    """The status of the Ready condition; "" before there is one."""
+    found = conditions.find((node.get("status") or {}).get("conditions"), "Ready")
+    return str((found or {}).get("status", ""))
 
 
 def _node_reference(node: Object) -> Object:
