@@ -25,6 +25,7 @@ import aiohttp
 from tests.support.netns import Netns
 from todoku.api import errors
 from todoku.client import Client, ClientConfig
+from todoku.images import Config, ImageStore, Server
 from todoku.kubelet.logs import render
 from todoku.kubelet.streaming import LogOptions
 from todoku.linux.cgroups import Cgroups
@@ -111,24 +112,19 @@ class TestNode:
 
     async def logs(self, pod: dict[str, Any], container: str, restart: int = 0) -> str:
         """The text of a container's log file."""
-        meta = pod["metadata"]
-        path = (
-            self.folder
-            / "host/var/log/pods"
-            / f"default_{meta['name']}_{meta['uid']}"
-            / container
-            / f"{restart}.log"
-        )
+        path = self.log_folder(pod, container) / f"{restart}.log"
         shown = (render(line, LogOptions()) for line in path.read_bytes().splitlines())
         return b"".join(line for line in shown if line is not None).decode()
 
+    def log_folder(self, pod: dict[str, Any], container: str) -> Path:
+        meta = pod["metadata"]
+        return (
+            self.folder / "host/var/log/pods" / f"default_{meta['name']}_{meta['uid']}" / container
+        )
+
     def log_of(self, pod: dict[str, Any], container: str, restart: int = 0) -> str:
         """The raw log file."""
-        meta = pod["metadata"]
-        folder = f"default_{meta['name']}_{meta['uid']}"
-        return (
-            self.folder / "host/var/log/pods" / folder / container / f"{restart}.log"
-        ).read_text()
+        return (self.log_folder(pod, container) / f"{restart}.log").read_text()
 
     async def inside(self, *argv: str, check: bool = True) -> str:
         """Run a program of this machine inside the node's namespaces; its output."""
@@ -185,6 +181,27 @@ class TestNode:
                 return int(children[0])
             await asyncio.sleep(0.01)
         raise AssertionError("the node's init did not start")
+
+
+@asynccontextmanager
+async def prepared_node(image_cache: Path, folder: Path, **more: Any) -> AsyncIterator[TestNode]:
+    """A node with an API server and an image service of its own; `more` are settings of its kubelet."""
+    from tests.support.apiserver import running_api  # only where a server is really started
+
+    config = Config(
+        root=image_cache / "images", packages=image_cache / "packages", order=("recipe",)
+    )
+    async with (
+        running_api() as api,
+        Server(ImageStore(config), folder / "images.sock"),
+        running_node(api, folder / "images.sock", folder / "node", **more) as node,
+    ):
+        await node.make("namespaces", {"metadata": {"name": "default"}})
+        await node.make("namespaces", {"metadata": {"name": "kube-node-lease"}})
+        await node.make(
+            "serviceaccounts", {"metadata": {"name": "default", "namespace": "default"}}
+        )
+        yield node
 
 
 @asynccontextmanager

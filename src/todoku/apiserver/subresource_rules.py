@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from todoku.api import errors
 from todoku.api.errors import FieldError, Path
 from todoku.api.meta import Object, copy
+from todoku.api.resources.pod import ephemeral_problems
 
 Prepare = Callable[[Object, Object], None]
 
@@ -70,6 +71,16 @@ PREPARE: Mapping[str, Prepare] = {
     "pods/ephemeralcontainers": ephemeral_containers,
     "pods/resize": resize,
 }
+
+Problems = Callable[[Object, Object | None], list[FieldError]]
+
+
+def _ephemeral(new: Object, old: Object | None) -> list[FieldError]:
+    return [] if old is None else ephemeral_problems(new, old)
+
+
+# Where an update of the parent would be judged differently.
+PROBLEMS: Mapping[str, Problems] = {"pods/ephemeralcontainers": _ephemeral}
 
 
 def bind(pod: Object, binding: Object, now: str) -> Object:

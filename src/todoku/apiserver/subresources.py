@@ -123,7 +123,9 @@ async def _own_kind(engine: Engine, context: Context, path: str) -> Answer:
         make = writes.replacement(context, bodies.read_object(context))
         change = writes.main_change(context.served, make)
     prepare = subresource_rules.PREPARE[path]
-    written = await writes.modify(engine, context, replace(change, prepare=prepare))
+    problems = subresource_rules.PROBLEMS.get(path, change.problems)
+    change = replace(change, prepare=prepare, problems=problems)
+    written = await writes.modify(engine, context, change)
     return shown(context, written.cached)
 
 

@@ -98,6 +98,10 @@ async def _pieces(
             if follower is None or not was_running:
                 return
             if _rotated(file.fileno(), path):
+                last = file.read()  # written between our reading and the monitor's reopening
+                if last:
+                    *lines, rest = (rest + last).split(b"\n")
+                    yield lines
                 file.close()
                 file, rest = open(path, "rb"), b""  # noqa: SIM115, ASYNC230
                 continue
