@@ -144,7 +144,10 @@ class Kubelet:
     def _adopt(self, context: Context, runner: Runner, pods: Sequence[Object]) -> None:
         """Take over what ran before; what the API no longer has is ended."""
         wanted = {pod["metadata"]["uid"] for pod in pods}
+        standing = set(context.sandboxes.known())
         for record in context.store.load():
+            if record.sandbox is not None and record.sandbox.id not in standing:
+                record.delays.clear()  # the machine went down: nothing crashed, nothing has to wait
             if record.uid in wanted:
                 self._adopted[record.uid] = record
             else:

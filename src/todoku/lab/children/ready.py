@@ -81,13 +81,18 @@ async def _apply_labels(client: Client, config: dict[str, Any]) -> None:
 
 
 async def _apply(client: Client, obj: Object) -> None:
-    """Create the object; one that is there keeps what others have set."""
-    resource = _resource(obj)
+    """Create the object; one that is there keeps what others have set.
+
+    It is read first: creating a Service whose address is taken, by itself, is Invalid before it is AlreadyExists.
+    """
+    resource, meta = _resource(obj), obj["metadata"]
+    name, namespace = meta["name"], meta.get("namespace", "")
     try:
+        await client.get(resource, name, namespace)
+    except errors.NotFound:
         await client.create(resource, obj)
-    except errors.AlreadyExists:
-        meta = obj["metadata"]
-        await client.patch(resource, meta["name"], meta.get("namespace", ""), obj, kind="merge")
+    else:
+        await client.patch(resource, name, namespace, obj, kind="merge")
 
 
 def _resource(obj: Object) -> str:
