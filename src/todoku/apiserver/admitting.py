@@ -9,7 +9,7 @@ from todoku.api import patches
 from todoku.api.errors import FieldError
 from todoku.api.meta import GroupVersionKind, Object
 from todoku.api.patches.fieldsets import FieldError as FieldSetError
-from todoku.apiserver import metadata
+from todoku.apiserver import bodies, metadata
 from todoku.apiserver.config import AdmissionPlugin, Allocation, Attributes, Operation
 from todoku.apiserver.context import Context, Engine
 from todoku.apiserver.encoding import Cached
@@ -40,6 +40,8 @@ async def admitted(engine: Engine, context: Context, wish: Wish, store: StoreIt)
     plugins = engine.components.admission if wish.admission and not context.internal else ()
     await mutate(plugins, attributes)
     assert attributes.object is not None
+    if attributes.object is not wish.new and attributes.kind == context.served.resource.gvk:
+        attributes.object = bodies.readmitted(context, attributes.object)
     final = attributes.object
     allocation = await _allocate(engine, context, final, old)
     try:

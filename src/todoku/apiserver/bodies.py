@@ -193,6 +193,25 @@ def _kept(context: Context, obj: Object, type_: Type, kind: GroupVersionKind) ->
     return custom.prune(obj)
 
 
+def readmitted(context: Context, obj: Object) -> Object:
+    """An object that mutating webhooks or policies have replaced: its types checked, unknown fields dropped.
+
+    Raises InternalError when they made something that is no object of its kind any more.
+    """
+    served = context.served
+    try:
+        if served.custom is not None:
+            decoding.check_types(
+                obj, _METADATA, kind=served.resource.kind, version=served.resource.version
+            )
+        else:
+            gvk = served.resource.gvk
+            decoding.check_types(obj, served.type, kind=gvk.kind, version=gvk.version)
+    except errors.BadRequest as error:
+        raise errors.InternalError(f"Internal error occurred: {error.message}") from error
+    return _kept(context, obj, served.type, served.resource.gvk)
+
+
 def checked(
     context: Context,
     obj: Object,

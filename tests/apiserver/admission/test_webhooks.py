@@ -189,6 +189,48 @@ async def test_a_validating_webhook_sees_what_the_mutating_ones_made(api, hooks)
     assert hooks.seen[-1][1]["object"]["data"] == {"x": "y"}
 
 
+CRD = {
+    "metadata": {"name": "foos.example.com"},
+    "spec": {
+        "group": "example.com", "scope": "Namespaced",
+        "names": {"plural": "foos", "singular": "foo", "kind": "Foo", "listKind": "FooList"},
+        "versions": [{"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": {
+            "type": "object", "properties": {"data": {"type": "object", "properties": {
+                "a": {"type": "string"}, "b": {"type": "string", "default": "filled"}}}}}}}],
+    },
+}  # fmt: skip
+
+
+async def test_what_a_webhook_makes_of_a_custom_resource_is_defaulted_and_pruned(api, hooks):
+    crds = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+    assert (await api.request("POST", crds, CRD))[0] == 201
+    path = "/apis/example.com/v1/namespaces/default/foos"
+    async with asyncio.timeout(5):
+        while (await api.request("GET", path))[0] != 200:
+            await asyncio.sleep(0.02)
+    value = {"a": "hook", "unknown": "x"}
+    hooks.answers["m"] = lambda request: patched({"op": "add", "path": "/data", "value": value})
+    rule = {
+        "operations": ["CREATE"],
+        "apiGroups": ["example.com"],
+        "apiVersions": ["v1"],
+        "resources": ["foos"],
+    }
+    await configure(api, "Mutating", "m", hooks.hook("m", rules=[rule]))
+    code, got = await api.request(
+        "POST", path, {"apiVersion": "example.com/v1", "kind": "Foo", "metadata": {"name": "f"}}
+    )
+    assert (code, got["data"]) == (201, {"a": "hook", "b": "filled"})
+
+
+async def test_a_webhook_that_makes_nonsense_of_an_object_is_the_webhooks_fault(api, hooks):
+    hooks.answers["m"] = lambda request: patched({"op": "add", "path": "/data", "value": 5})
+    await configure(api, "Mutating", "m", hooks.hook("m"))
+    code, status = await create(api)
+    assert code == 500
+    assert "cannot unmarshal number" in status["message"]
+
+
 async def _late(request):
     await asyncio.sleep(3)
     return {"allowed": True}

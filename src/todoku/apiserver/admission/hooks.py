@@ -177,8 +177,8 @@ def review_of(attributes: Attributes, uid: str, version: str) -> Object:
         request["subResource"] = request["requestSubResource"] = attributes.subresource
     if attributes.name:
         request["name"] = attributes.name
-    if attributes.namespace:
-        request["namespace"] = attributes.namespace
+    if attributes.namespace or resource.name == "namespaces":
+        request["namespace"] = attributes.namespace or attributes.name
     return {
         "kind": "AdmissionReview",
         "apiVersion": f"admission.k8s.io/{version}",
