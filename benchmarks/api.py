@@ -15,7 +15,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -176,6 +176,38 @@ async def fan_out(client: Client, watchers: int, rounds: int) -> None:
     await client.request("DELETE", CONFIG_MAPS)
 
 
+async def growth(client: Client, sizes: Sequence[int], rounds: int) -> None:
+    """The same answers out of ever larger stores: one object, a page of 100, 100 with a label, a create."""
+    there = 0
+    path = "/api/v1/namespaces/kube-public/configmaps"
+
+    def config_map(n: int) -> dict[str, Any]:
+        labels = {"app": "few" if n < 100 else f"many-{n % 50}"}
+        return {"metadata": {"name": f"g-{n:06}", "labels": labels}, "data": {"a": "x" * 200}}
+
+    for size in sizes:
+        start = there
+        await in_flight(
+            50,
+            size - there,
+            lambda n, start=start: client.request("POST", path, config_map(start + n)),
+        )
+        there = size
+        for figure, query in (
+            ("get one", f"{path}/g-000050"),
+            ("list a page of 100", f"{path}?limit=100"),
+            ("list 100 by label", f"{path}?labelSelector=app%3Dfew"),
+        ):
+            await client.request("GET", query)
+            values = [await timed(lambda q=query: client.request("GET", q)) for _ in range(rounds)]
+            emit(f"{figure}, growing store", values, "ms", objects=size)
+        numbers = range(900_000 + size, 900_000 + size + rounds)
+        extra = [
+            await timed(lambda n=n: client.request("POST", path, config_map(n))) for n in numbers
+        ]
+        emit("create, growing store", extra, "ms", objects=size)
+
+
 async def clear(client: Client, objects: int) -> None:
     value = await timed(lambda: client.request("DELETE", PODS))
     emit("deletecollection of pods", [value], "ms", objects=objects)
@@ -223,7 +255,7 @@ async def server(folder: Path) -> AsyncIterator[tuple[Client, int, float]]:
         process.wait(10)
 
 
-async def measure(objects: int, rounds: int, watchers: int) -> None:
+async def measure(objects: int, rounds: int, watchers: int, sizes: Sequence[int]) -> None:
     with tempfile.TemporaryDirectory(prefix="todoku-bench-") as name:
         async with server(Path(name)) as (client, pid, took):
             emit("process start to ready", [took], "ms")
@@ -236,6 +268,9 @@ async def measure(objects: int, rounds: int, watchers: int) -> None:
             emit("resident memory", [resident_mib(pid)], "MiB", objects=objects)
             await lists(client, rounds, objects)
             await clear(client, objects)
+            if sizes:
+                await growth(client, sizes, rounds * 5)
+                emit("resident memory", [resident_mib(pid)], "MiB", objects=sizes[-1])
 
 
 async def serve(folder: Path, ready: int) -> None:
@@ -269,6 +304,7 @@ def main() -> None:
     parser.add_argument("--objects", type=int, default=2000)
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--watchers", type=int, default=100)
+    parser.add_argument("--growth", default="1000,10000,50000", help="store sizes; empty skips it")
     parser.add_argument("--serve", help=argparse.SUPPRESS)
     parser.add_argument("--ready", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -276,7 +312,8 @@ def main() -> None:
         uvloop.run(serve(Path(options.serve), options.ready))
         return
     note(f"API server: {options.objects} pods, {options.watchers} watchers")
-    uvloop.run(measure(options.objects, options.rounds, options.watchers))
+    sizes = [int(size) for size in options.growth.split(",") if size]
+    uvloop.run(measure(options.objects, options.rounds, options.watchers, sizes))
 
 
 if __name__ == "__main__":
