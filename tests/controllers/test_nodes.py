@@ -262,6 +262,18 @@ async def test_each_node_gets_its_own_pod_network():
         assert gone is None or nodes.get(Key("", "w4"))["spec"]["podCIDR"] == gone
 
 
+async def test_a_new_node_is_announced_by_the_node_controller():
+    async with running_cluster(nodes=("w1",), names=("node-lifecycle",), schedule=False) as cluster:
+
+        async def told() -> list[Object]:
+            listed = (await cluster.client.list("events", "default")).items
+            return [one for one in listed if one["reason"] == "RegisteredNode"]
+
+        (event,) = await cluster.eventually(told)
+        assert event["message"] == "Node w1 event: Registered Node w1 in Controller"
+        assert event["source"]["component"] == "node-controller"
+
+
 async def test_pods_that_do_not_tolerate_a_taint_leave():
     names = ("taint-eviction", "replicaset")
     async with running_cluster(nodes=("w1",), names=names) as cluster:

@@ -65,6 +65,7 @@ class Controller:
     """
 
     name: ClassVar[str]
+    component: ClassVar[str] = ""  # as which its Events are signed; `NAME-controller` unless set
     reconciles: ClassVar[str] = ""
     workers: ClassVar[int] = 5
     backoff: ClassVar[Backoff] = Backoff(initial=0.005, maximum=30.0)

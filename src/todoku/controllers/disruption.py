@@ -84,6 +84,7 @@ def _pending(
 
 class DisruptionController(Controller):
     name: ClassVar[str] = "disruption"
+    component: ClassVar[str] = "controllermanager"
     reconciles: ClassVar[str] = "poddisruptionbudgets.policy"
 
     def setup(self) -> None:

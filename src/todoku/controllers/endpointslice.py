@@ -57,6 +57,7 @@ def relevant(pod: Object) -> tuple[object, ...]:
 
 class EndpointSliceController(ServiceFollower):
     name: ClassVar[str] = "endpointslice"
+    component: ClassVar[str] = "endpoint-slice-controller"
 
     def setup(self) -> None:
         super().setup()

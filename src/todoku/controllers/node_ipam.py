@@ -51,6 +51,7 @@ def plan(
 
 class NodeIpamController(Controller):
     name: ClassVar[str] = "node-ipam"
+    component: ClassVar[str] = "cidrAllocator"
     reconciles: ClassVar[str] = "nodes"
     workers: ClassVar[int] = 1  # two at a time could give the same piece twice
 

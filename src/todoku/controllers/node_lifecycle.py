@@ -87,6 +87,7 @@ def silent_conditions(node: Object, now: str) -> list[Object]:
 
 class NodeLifecycleController(Controller):
     name: ClassVar[str] = "node-lifecycle"
+    component: ClassVar[str] = "node-controller"
     reconciles: ClassVar[str] = "nodes"
 
     def setup(self) -> None:
@@ -109,6 +110,10 @@ class NodeLifecycleController(Controller):
             mark = ready.get("lastHeartbeatTime") or ""
             name, now = node["metadata"]["name"], self.clock.monotonic()
             self.heartbeats.seen(name, mark, now, lease=False)
+        if event.type == "ADDED":
+            name = node["metadata"]["name"]
+            text = f"Node {name} event: Registered Node {name} in Controller"
+            self.recorder.event(_node_reference(node), "Normal", "RegisteredNode", text)
         if event.old is not None and _ready(event.old) == "True" and _ready(node) == "False":
             self._fell.add(node["metadata"]["name"])
         super().enqueue(event)

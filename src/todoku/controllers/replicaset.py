@@ -204,6 +204,7 @@ class ReplicaSetController(Controller):
 
 class ReplicationControllerController(ReplicaSetController):
     name: ClassVar[str] = "replicationcontroller"
+    component: ClassVar[str] = "replication-controller"
     reconciles: ClassVar[str] = "replicationcontrollers"
     kind: ClassVar[str] = "ReplicationController"
 

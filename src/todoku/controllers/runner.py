@@ -100,7 +100,7 @@ async def run(
             tasks.create_task(factory.run(), name="controllers-informers")
         for kind in enabled(config.controllers):
             client = client_for(kind.name)
-            recorder = EventRecorder(client, component=f"{kind.name}-controller")
+            recorder = EventRecorder(client, component=kind.component or f"{kind.name}-controller")
             context = Context(client=client, informers=factory, recorder=recorder, config=config)
             tasks.create_task(recorder.run(), name=f"{kind.name}-events")
             tasks.create_task(kind(context).run(), name=kind.name)

@@ -64,6 +64,7 @@ class VolumeBinderController(Controller):
     """Claims are its keys with a namespace, volumes those without."""
 
     name: ClassVar[str] = "persistentvolume-binder"
+    component: ClassVar[str] = "persistentvolume-controller"
     reconciles: ClassVar[str] = "persistentvolumeclaims"
     workers: ClassVar[int] = 1  # two claims must not take one volume
 
