@@ -7,7 +7,9 @@ from importlib.resources import files
 import pytest
 
 from tests.support.apiserver import running_api
+from tests.support.cluster import running_cluster
 from tests.support.kubectl import require_kubectl
+from todoku.cli.kubectl_lib import apply_file
 
 MANIFESTS = files("todoku") / "manifests"
 _OWN = (
@@ -54,7 +56,8 @@ IN = ("-n", "service-test")
 
 async def test_they_agree(pair):
     """One server for all of them: starting it takes longer than asking."""
-    for words in (
+    await _agree(
+        pair,
         ("get", "services", *IN),
         ("get", "all", *IN),
         ("get", "all", *IN, "-o", "wide"),
@@ -80,15 +83,41 @@ async def test_they_agree(pair):
         ("label", "svc", "httpd-service", *IN, "tier=db"),
         ("apply", "-f", "/does/not/exist.yaml"),
         ("delete", "svc", "nope", *IN),
-    ):
-        for attempt in range(3):  # a second may pass between the two, and ages show it
+    )
+
+
+async def _agree(pair, *commands):
+    for words in commands:
+        for attempt in range(5):  # a second may pass between the two, and ages show it
             own = await pair.own(*words)
             if "tier=web" in words:
                 await pair.own("label", "svc", "httpd-service", *IN, "tier-")
             stock = await pair.stock(*words)
-            if own == stock or attempt == 2:
+            if own == stock or attempt == 4:
                 break
         assert own == stock, f"kubectl {' '.join(words)}"
+
+
+async def test_they_describe_running_workloads_alike():
+    program = require_kubectl()
+    async with running_cluster(nodes=("w1", "w2")) as cluster:
+        for name in ("service-test-namespace", "httpd-deployment", "loadbalancer-service"):
+            await apply_file(cluster.client, str(MANIFESTS / f"{name}.yaml"))
+        await cluster.until(lambda: len(cluster.pods("service-test")) == 3)
+        pair = Pair(cluster.api, program)
+        status, out, err = await pair.own(
+            "wait", "--for=condition=Ready", "pods", "--all", *IN, "--timeout=30s"
+        )
+        assert (status, out.count("condition met")) == (0, 3), err
+        await _agree(
+            pair,
+            ("get", "all", *IN, "-o", "wide"),
+            ("get", "nodes", "-o", "wide"),
+            ("describe", "pods", *IN),
+            ("describe", "node", "w1"),
+            ("describe", "svc", *IN),
+            ("describe", "deployment,rs", *IN),
+        )
 
 
 async def test_applying_again_changes_nothing_and_another_manifest_changes_the_object(

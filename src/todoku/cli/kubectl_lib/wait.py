@@ -14,7 +14,7 @@ from todoku.cli.kubectl_lib.refusals import Failed, Usage
 from todoku.cli.kubectl_lib.session import Session
 from todoku.cli.kubectl_lib.targets import Target, existing, from_files, parse
 
-_LOOK_SECONDS = 0.2
+_LOOK_SECONDS, _DEFAULT_SECONDS = 0.2, 30.0
 Test = Callable[[Object | None], bool]
 
 
@@ -49,11 +49,12 @@ async def wait(session: Session) -> int:
     targets = await _targets(session, wanted)
     if not targets:
         raise Failed("error: no matching resources found")
+    seconds = _DEFAULT_SECONDS if given.timeout is None else given.timeout
     status = 0
     for target in targets:
         label = target.kind.label(target.name)
         try:
-            async with asyncio.timeout(given.timeout if given.timeout >= 0 else None):
+            async with asyncio.timeout(seconds if seconds >= 0 else None):
                 await until(session, target, wanted.holds)
         except TimeoutError:
             status = 1

@@ -47,11 +47,11 @@ class Document:
         finally:
             self._indent -= levels
 
-    def table(self, rows: Sequence[Sequence[str]]) -> None:
+    def table(self, rows: Sequence[Sequence[str]], *, shortest_rule: int = 0) -> None:
         """Rows under a heading row, with the rule that kubectl draws below it."""
         head, *body = rows
         self.line(*head)
-        self.line(*("-" * len(cell) for cell in head))
+        self.line(*("-" * max(len(cell), shortest_rule) if cell else "" for cell in head))
         for row in body:
             self.line(*row)
 

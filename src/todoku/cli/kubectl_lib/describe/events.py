@@ -22,9 +22,11 @@ async def add_events(client: Client, document: Document, obj: Object) -> None:
     now = time.time()
     document.line("Events:")
     with document.nested():
-        document.table(
-            [("Type", "Reason", "Age", "From", "Message"), *(_row(event, now) for event in events)]
-        )
+        rows = [
+            ("Type", "Reason", "Age", "From", "Message"),
+            *(_row(event, now) for event in events),
+        ]
+        document.table(rows, shortest_rule=4)
 
 
 def _row(event: Object, now: float) -> tuple[str, ...]:

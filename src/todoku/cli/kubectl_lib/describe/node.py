@@ -68,8 +68,8 @@ def _taint(one: Object) -> str:
 async def _lease(session: Session, document: Document, name: str) -> None:
     try:
         lease = await session.client.get("leases.coordination.k8s.io", name, "kube-node-lease")
-    except errors.NotFound:
-        document.field("Lease", "Failed to get lease: it does not exist")
+    except errors.NotFound as refusal:
+        document.field("Lease", f"Failed to get lease: {refusal.message}")
         return
     spec = lease.get("spec") or {}
     with document.nested("Lease:"):
@@ -82,8 +82,8 @@ def _conditions(document: Document, conditions: Iterable[Object]) -> None:
     rows = [("Type", "Status", "LastHeartbeatTime", "LastTransitionTime", "Reason", "Message")]
     rows += [
         (
-            one["type"], one["status"], timestamp(one.get("lastHeartbeatTime")),
-            timestamp(one.get("lastTransitionTime")), one.get("reason", ""), one.get("message", ""),
+            f"{one['type']} ", f"{one['status']} ", f"{timestamp(one.get('lastHeartbeatTime'))} ",
+            f"{timestamp(one.get('lastTransitionTime'))} ", f"{one.get('reason', '')} ", one.get("message", ""),
         )
         for one in conditions
     ]  # fmt: skip
@@ -101,7 +101,7 @@ async def _pods(session: Session, document: Document, node: Object) -> None:
     columns = (("cpu", "requests"), ("cpu", "limits"), ("memory", "requests"), ("memory", "limits"))
     rows = [
         (
-            "Namespace", "Name", "CPU Requests", "CPU Limits", "Memory Requests", "Memory Limits", "Age",
+            "Namespace", "Name", "", "CPU Requests", "CPU Limits", "Memory Requests", "Memory Limits", "Age",
         )
     ]  # fmt: skip
     for pod in pods:
@@ -111,11 +111,11 @@ async def _pods(session: Session, document: Document, node: Object) -> None:
         ]
         rows.append(
             (
-                pod["metadata"]["namespace"], pod["metadata"]["name"], *shares,
+                pod["metadata"]["namespace"], pod["metadata"]["name"], "", *shares,
                 ago(pod["metadata"].get("creationTimestamp", ""), now),
             )
         )  # fmt: skip
-    document.line(f"Non-terminated Pods:          ({len(pods)} in total)")
+    document.field("Non-terminated Pods", f"({len(pods)} in total)")
     with document.nested():
         document.table(rows)
     document.line("Allocated resources:")

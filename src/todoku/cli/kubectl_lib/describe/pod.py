@@ -63,7 +63,7 @@ async def describe_pod(session: Session, document: Document, obj: Object) -> Non
         with document.nested():
             document.line("Type", "Status")
             for one in status["conditions"]:
-                document.line(one["type"], one["status"])
+                document.line(f"{one['type']} ", f"{one['status']} ")
     add_volumes(document, spec.get("volumes") or ())
     document.field("QoS Class", status.get("qosClass", "BestEffort"))
     document.mapping("Node-Selectors", spec.get("nodeSelector"))
@@ -280,7 +280,9 @@ def _projected(document: Document, source: Object) -> None:
             document.field("TokenExpirationSeconds", seconds)
         elif "configMap" in one:
             document.field("ConfigMapName", one["configMap"].get("name", ""))
-            document.field("Optional", str(bool(one["configMap"].get("optional"))).lower())
+            optional = one["configMap"].get("optional")
+            shown = "<nil>" if optional is None else str(bool(optional)).lower()
+            document.field("ConfigMapOptional", shown)
         elif "secret" in one:
             document.field("SecretName", one["secret"].get("name", ""))
         elif "downwardAPI" in one:

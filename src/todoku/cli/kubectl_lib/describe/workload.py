@@ -67,13 +67,14 @@ async def describe_workload(session: Session, document: Document, obj: Object) -
         ):
             document.line(f"{title}: {status.get(name, 0)}")
     else:
-        document.line(
-            f"Replicas:  {status.get('replicas', 0)} current / {spec.get('replicas', 1)} desired"
+        document.field(
+            "Replicas", f"{status.get('replicas', 0)} current / {spec.get('replicas', 1)} desired"
         )
     counts = await _pod_phases(session, obj)
-    document.line(
-        f"Pods Status:  {counts['Running']} Running / {counts['Pending']} Waiting / "
-        f"{counts['Succeeded']} Succeeded / {counts['Failed']} Failed"
+    document.field(
+        "Pods Status",
+        f"{counts['Running']} Running / {counts['Pending']} Waiting / "
+        f"{counts['Succeeded']} Succeeded / {counts['Failed']} Failed",
     )
     _template(document, spec["template"])
 
