@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import json
+import os
 import ssl
 import struct
 
@@ -58,6 +59,15 @@ async def test_v5_closes_stdin_with_channel_255(api):
         got = await messages(socket)
     assert got[0] == b"\x015\n"
     assert json.loads(got[1][1:])["status"] == "Success"
+
+
+async def test_a_client_that_leaves_takes_its_process_with_it(api):
+    url = exec_url(api, "sh", "-c", "echo%20$$;exec%20sleep%20100", stdin=1, stdout=1)
+    async with api.session.ws_connect(url, protocols=["v5.channel.k8s.io"]) as socket:
+        process = int((await socket.receive(timeout=5)).data[1:])
+    async with asyncio.timeout(5):
+        while os.path.exists(f"/proc/{process}"):
+            await asyncio.sleep(0.02)
 
 
 async def test_base64_channels(api):
