@@ -46,8 +46,8 @@ def _default_template(obj: Object) -> None:
     _default_requests((obj.setdefault("spec", {}).get("spec") or {}).get("devices"))
 
 
-_CLAIM = generic_strategy(f"{_V1}.ResourceClaim")
-_TEMPLATE = generic_strategy(f"{_V1}.ResourceClaimTemplate")
+_CLAIM = generic_strategy(f"{_V1}.ResourceClaim", has_status=False)
+_TEMPLATE = generic_strategy(f"{_V1}.ResourceClaimTemplate", has_status=False)
 
 
 def _validate_claim(new: Object, old: Object | None) -> list[FieldError]:
@@ -114,7 +114,7 @@ def _slice_fields(obj: Object) -> dict[str, str]:
     return {"spec.nodeName": spec.get("nodeName", ""), "spec.driver": spec.get("driver", "")}
 
 
-_SLICE = generic_strategy(f"{_V1}.ResourceSlice")
+_SLICE = generic_strategy(f"{_V1}.ResourceSlice", has_status=False)
 
 RESOURCE_SLICE = Rules(
     strategy=Strategy(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from typing import Any
 
 from todoku.api import schemas
@@ -54,33 +53,24 @@ def keep_all_but_status_and_labels(new: Object, old: Object) -> None:
     keep_labels(new, old)
 
 
-@functools.cache
-def generic_rules(schema: str) -> Rules:
+def generic_rules(schema: str, *, has_status: bool) -> Rules:
     """Rules of a kind without a file of its own: what its schema can say."""
-    return Rules(strategy=generic_strategy(schema))
+    return Rules(strategy=generic_strategy(schema, has_status=has_status))
 
 
-def generic_strategy(schema: str) -> Strategy:
-    properties = schemas.definition(schema).get("properties", {})
-    has_status = "status" in properties
-    has_generation = "spec" in properties
+def generic_strategy(schema: str, *, has_status: bool) -> Strategy:
+    """The split of spec and status, and required fields; the schema is read when it is first needed."""
 
     def validate(new: Object, old: Object | None) -> list[FieldError]:
         return missing_fields(new, schemas.type_of(schema))
 
-    # Names of RBAC objects hold colons; they need only fit into a path.
-    rule = path_segment if schema.startswith("io.k8s.api.rbac.") else dns1123_subdomain
     if not has_status:
-        return Strategy(
-            validate=validate, has_status=False, has_generation=has_generation, name_rule=rule
-        )
+        return Strategy(validate=validate, has_status=False)
     return Strategy(
-        name_rule=rule,
         prepare_create=clear_status,
         prepare_update=keep_status,
         prepare_status=keep_all_but_status,
         validate=validate,
-        has_generation=has_generation,
     )
 
 

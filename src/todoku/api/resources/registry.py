@@ -99,7 +99,10 @@ def _resource(row: dict[str, Any]) -> Resource:
     from todoku.api.resources import kinds
 
     name = f"{row['plural']}.{row['group']}" if row["group"] else row["plural"]
-    rules = kinds.RULES.get((name, row["version"])) or generic_rules(row["schema"])
+    has_status = "status" in row["subresources"]
+    rules = kinds.RULES.get((name, row["version"])) or generic_rules(
+        row["schema"], has_status=has_status
+    )
     return Resource(
         group=row["group"],
         version=row["version"],
