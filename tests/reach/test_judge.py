@@ -1,6 +1,7 @@
 """Assertions against cells: what passes, what fails, and what proves nothing."""
 
 import xml.etree.ElementTree as ElementTree
+from dataclasses import replace
 
 import pytest
 
@@ -12,6 +13,7 @@ from todoku.reach.judge import (
     junit,
     matching_addresses,
     matching_sources,
+    table,
     tap,
 )
 from todoku.reach.outcome import Outcome
@@ -76,3 +78,11 @@ def test_tap_and_junit_tell_the_same():
     assert tap(results).count("\nnot ok") == 4
     suite = ElementTree.fromstring(junit(results, suite="reach.yaml"))
     assert (suite.get("failures"), suite.get("skipped")) == ("4", "1")
+
+
+def test_a_counter_example_s_trace_goes_into_every_output():
+    traced = replace(held(ROWS[4][1], NODE_PORT), trace="1 rhel8host ROUTE <none>")
+    assert "#   1 rhel8host ROUTE <none>" in tap([traced])
+    suite = ElementTree.fromstring(junit([traced], suite="reach.yaml"))
+    assert "1 rhel8host ROUTE <none>" in (suite.findtext("testcase/failure") or "")
+    assert "           1 rhel8host ROUTE <none>\n" in table([traced], seconds=1)

@@ -20,6 +20,7 @@ from todoku.reach.world import World
 log = logs.get(__name__)
 
 _BURST = 3
+_CONCURRENCY = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,9 +28,18 @@ class Effort:
     """How hard to ask: `requests` per cell, `concurrency` connections at once, over the whole run."""
 
     requests: int = 12
-    concurrency: int = 64
+    concurrency: int = _CONCURRENCY
     timeout_seconds: float = 2.0
     speak: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """One cell to measure."""
+
+    source: Source
+    address: Address
+    effort: Effort
 
 
 async def measure(
@@ -48,25 +58,39 @@ async def measure(
     """
     started = time.monotonic()
     effort = effort or Effort()
-    gate = asyncio.Semaphore(effort.concurrency)
-    pairs = [(source, address) for source in sources for address in addresses]
+    wanted = [Wanted(source, address, effort) for source in sources for address in addresses]
+    cells = await ask(
+        world, wanted, vantages=vantages, witnesses=witnesses, concurrency=effort.concurrency
+    )
+    return Report(title, sources, addresses, cells, time.monotonic() - started)
+
+
+async def ask(
+    world: World,
+    wanted: Sequence[Wanted],
+    *,
+    vantages: Mapping[str, Vantage],
+    witnesses: Witnesses,
+    concurrency: int = _CONCURRENCY,
+) -> list[Cell]:
+    """Probe these cells, each with its own effort, at most `concurrency` connections at once over all."""
+    gate = asyncio.Semaphore(concurrency)
     async with asyncio.TaskGroup() as tasks:
         running = [
             tasks.create_task(
-                _probe(vantages.get(source.name), address, effort, gate),
-                name=f"reach-{source.name}-{address.label}",
+                _probe(vantages.get(one.source.name), one.address, one.effort, gate),
+                name=f"reach-{one.source.name}-{one.address.label}",
             )
-            for source, address in pairs
+            for one in wanted
         ]
     results = [task.result() for task in running]
     answers = await witnesses.look(
         [w for attempts, _ in results for one in attempts if (w := _answered(one))]
     )
-    cells = [
-        _cell(world, source, address, attempts, answers, unprobed)
-        for (source, address), (attempts, unprobed) in zip(pairs, results, strict=True)
+    return [
+        _cell(world, one.source, one.address, attempts, answers, unprobed)
+        for one, (attempts, unprobed) in zip(wanted, results, strict=True)
     ]
-    return Report(title, sources, addresses, cells, time.monotonic() - started)
 
 
 async def _probe(

@@ -65,6 +65,7 @@ class Code(StrEnum):
     POD_NOT_RUNNING = "POD_NOT_RUNNING"
     DNS_INSIDE_ONLY = "DNS_INSIDE_ONLY"
     DNS_UNREADY = "DNS_UNREADY"
+    NOT_PREDICTED = "NOT_PREDICTED"
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,5 +172,10 @@ EXPLANATIONS: dict[Code, Explanation] = {
         "The cluster's DNS has no ready pod, so no Service name resolves.",
         "Names are answered by ordinary pods behind the Service kube-dns.",
         "`kubectl -n kube-system get pods -l k8s-app=kube-dns` tells what they wait for.",
+    ),
+    Code.NOT_PREDICTED: Explanation(
+        "Nothing was predicted here: the API objects do not tell what happens.",
+        "The address is published by no Service, or the way to it leads through machines that Kubernetes does not know.",
+        "The measurement stands for itself; in a lab, `todoku trace FROM TO` shows the way.",
     ),
 }

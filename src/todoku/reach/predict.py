@@ -19,6 +19,7 @@ from todoku.reach.world import Endpoint, Machine, World, inside, usable
 
 _SILENCE = frozenset({Outcome.TIMEOUT, Outcome.NO_ROUTE})
 """Unanswered ARP: the kernel gives up after about 3 s, a probe often earlier, so both words are right."""
+_ANYTHING = frozenset(Outcome) - {Outcome.NOT_APPLICABLE, Outcome.UNKNOWN}
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +33,7 @@ class Prediction:
 
     @property
     def open(self) -> bool:
-        return Outcome.OK in self.outcomes
+        return Outcome.OK in self.outcomes and self.code is not Code.NOT_PREDICTED
 
 
 def predict(world: World, source: Source, address: Address) -> Prediction:
@@ -43,6 +44,8 @@ def predict(world: World, source: Source, address: Address) -> Prediction:
         return _closed(Code.SOURCE_DOWN, Outcome.UNKNOWN)
     if address.at is At.POD:
         return _to_pod(world, source, address)
+    if address.service is None:
+        return Prediction(_ANYTHING, Code.NOT_PREDICTED)
     service = _service(world, address)
     rule = _RULES[address.at]
     return rule(world, source, address, service)

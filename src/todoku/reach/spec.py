@@ -74,7 +74,10 @@ class Spec:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """`svc/web:80@lb`, `pod/default/web:8080`, `10.0.0.1:80`, taken apart; port 0 means every port."""
+    """`svc/web:80@lb`, `pod/default/web:8080`, `10.0.0.1:80`, taken apart; port 0 means every port.
+
+    `node` narrows node ports to one machine: `svc/web:80@nodeport/worker1`.
+    """
 
     kind: Literal["svc", "pod", "address"]
     namespace: str
@@ -82,6 +85,7 @@ class Target:
     port: int
     protocol: Literal["TCP", "UDP", ""]
     at: At | None
+    node: str = ""
 
 
 def parse(text: str, name: str) -> Spec:
@@ -111,12 +115,15 @@ def parse(text: str, name: str) -> Spec:
 def parse_target(text: str, namespace: str) -> Target:
     """Take a target apart.  Raises ValueError that says what a target looks like."""
     rest, _, kind = text.partition("@")
+    kind, _, node = kind.partition("/")
     at = _at(kind) if kind else None
+    if node and at is not At.NODEPORT:
+        raise ValueError(f"{text!r}: only @nodeport/NODE names a node")
     head, slash, tail = rest.partition("/")
     if head in ("svc", "service") and slash:
         where, port, protocol = _port(tail)
         space, name = _namespaced(where, namespace)
-        return Target("svc", space, name, port, protocol, at)
+        return Target("svc", space, name, port, protocol, at, node)
     if head == "pod" and slash:
         where, port, protocol = _port(tail)
         space, name = _namespaced(where, namespace)
@@ -124,7 +131,7 @@ def parse_target(text: str, namespace: str) -> Target:
     where, port, protocol = _port(text)
     if not slash and port and where:
         return Target("address", "", where, port, protocol, None)
-    raise ValueError(f"{text!r} is no target: write svc/NAME[:PORT][@clusterip|nodeport|lb|pod|dns|external], "
+    raise ValueError(f"{text!r} is no target: write svc/NAME[:PORT][@clusterip|nodeport[/NODE]|lb|pod|dns|external], "
                      "pod/[NAMESPACE/]NAME:PORT or ADDRESS:PORT")  # fmt: skip
 
 
