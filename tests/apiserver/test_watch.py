@@ -1,6 +1,7 @@
 """watch: replay, follow, selectors, bookmarks, streaming lists, expiry, one order for all."""
 
 import asyncio
+import ssl
 
 import pytest
 
@@ -182,3 +183,24 @@ async def test_stopping_the_server_ends_watches(api):
     async with asyncio.timeout(5), api.watch(f"{CONFIG_MAPS}?watch=1") as stream:
         await api.server.stop()
         assert [event async for event in stream] == []
+
+
+async def test_a_watcher_that_does_not_read_is_dropped_and_disturbs_nobody(api):
+    context = ssl.create_default_context(cafile=api.ca_file)
+    context.load_cert_chain(api.cert_file, api.key_file)
+    port = int(api.url.rpartition(":")[2])
+    collection = api.server.engine.cache.collection(b"/registry/core/configmaps/")
+    async with asyncio.timeout(30):
+        _, writer = await asyncio.open_connection("127.0.0.1", port, ssl=context, limit=1024)
+        writer.transport.pause_reading()
+        writer.write(f"GET {CONFIG_MAPS}?watch=1 HTTP/1.1\r\nHost: a\r\n\r\n".encode())
+        while not collection.followers:
+            await asyncio.sleep(0.01)
+        for n in range(60):
+            body = {"metadata": {"name": f"big-{n}"}, "data": {"a": "x" * 900_000}}
+            status, _ = await api.request("POST", CONFIG_MAPS, body)
+            assert status == 201
+            if not collection.followers:
+                break
+        writer.transport.abort()
+    assert not collection.followers
