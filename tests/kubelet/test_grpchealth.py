@@ -13,7 +13,7 @@ def frame(kind, flags, stream, payload=b""):
     return struct.pack(">I", len(payload))[1:] + struct.pack(">BBI", kind, flags, stream) + payload
 
 
-def serving(status):
+def serving(status, done):
     async def talk(reader, writer):
         await reader.readuntil(b"SM\r\n\r\n")
         writer.write(frame(4, 0, 0))
@@ -28,6 +28,8 @@ def serving(status):
         await writer.drain()
         await reader.read()
         writer.close()
+        await writer.wait_closed()
+        done.set()
 
     return talk
 
@@ -35,10 +37,12 @@ def serving(status):
 @pytest.mark.parametrize(("status", "healthy"), [(1, True), (2, False), (0, False), (None, False)],
                          ids=["serving", "not serving", "unknown", "no such service"])  # fmt: skip
 async def test_only_serving_is_healthy(status, healthy):
-    server = await asyncio.start_server(serving(status), "127.0.0.1", 0)
+    done = asyncio.Event()
+    server = await asyncio.start_server(serving(status, done), "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     async with server, asyncio.timeout(5):
         assert (await check("127.0.0.1", port, "some.Service"))[0] is healthy
+        await done.wait()
 
 
 async def test_nobody_listening_is_a_failure_that_says_so():

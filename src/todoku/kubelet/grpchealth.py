@@ -7,6 +7,7 @@ The answer's headers are compressed and stay unread: the message itself says whe
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import struct
 from collections.abc import AsyncIterator
 
@@ -39,6 +40,8 @@ async def check(host: str, port: int, service: str) -> tuple[bool, str]:
         return _judge(bytes(body))
     finally:
         writer.close()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()
 
 
 def _judge(body: bytes) -> tuple[bool, str]:
