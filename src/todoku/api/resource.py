@@ -71,8 +71,6 @@ class Strategy:
     """Pure rules of one kind.  `default` and `prepare_*` change their first argument in place."""
 
     default: Callable[[Object], None] = _nothing
-    # The problems of metadata.name (and of generateName); applied by the server.
-    name_rule: Callable[[str], list[str]] = dns1123_subdomain
     prepare_create: Callable[[Object], None] = _nothing
     prepare_update: Callable[[Object, Object], None] = _keep
     prepare_status: Callable[[Object, Object], None] = _keep

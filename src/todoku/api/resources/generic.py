@@ -10,7 +10,6 @@ from todoku.api.meta import Object
 from todoku.api.resource import Column, Strategy
 from todoku.api.resources.rules import Rules
 from todoku.api.schemas import Type
-from todoku.api.validation import dns1123_subdomain, path_segment
 
 _OWN = ("apiVersion", "kind", "metadata")
 
