@@ -26,9 +26,8 @@ def chosen(lab: str) -> str:
     from todoku.lab.labfile import DEFAULT_NAME
     from todoku.lab.paths import Paths
 
-    name = lab or os.environ.get("TODOKU_LAB", "")
+    name = named(lab)
     if name:
-        _check(name)
         return name
     if Paths(DEFAULT_NAME).state.exists():
         return DEFAULT_NAME
@@ -38,6 +37,14 @@ def chosen(lab: str) -> str:
     if names:
         raise click.UsageError(f"which lab? there are {', '.join(names)}; say --lab NAME")
     return DEFAULT_NAME
+
+
+def named(lab: str) -> str:
+    """The name that was given, with the option or in the environment; "" if none was."""
+    name = lab or os.environ.get("TODOKU_LAB", "")
+    if name:
+        _check(name)
+    return name
 
 
 def _check(name: str) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from todoku.cli._lab import chosen, lab_option
+from todoku.cli._lab import lab_option, named
 from todoku.cli._output import Progress
 
 if TYPE_CHECKING:
@@ -53,12 +53,12 @@ def _topology(lab: str, file: Path | None) -> tuple[str, Topology | None]:
     from todoku.lab import labfile
 
     if file is None:
-        return chosen(lab), None
+        return named(lab) or labfile.DEFAULT_NAME, None
     try:
         text = file.read_text()
     except (OSError, UnicodeDecodeError) as error:
         raise click.UsageError(f"cannot read {file}: {error}") from error
-    topology = labfile.parse(text, str(file), name=chosen(lab) if lab else "")
+    topology = labfile.parse(text, str(file), name=named(lab))
     return topology.name, topology
 
 
