@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from typing import Protocol
+from collections.abc import Coroutine
+from typing import Any, Protocol
 
 from todoku.aio import log as logs
 from todoku.api.errors import ApiError
@@ -52,8 +53,22 @@ async def serve(process: Process, remote: Remote) -> None:
     finally:
         for task in (work, gone):
             task.cancel()
-        await asyncio.gather(work, gone, return_exceptions=True)
-        await process.close()
+        await _whatever_happens(_close(process, work, gone))
+
+
+async def _close(process: Process, *tasks: asyncio.Task[None]) -> None:
+    await asyncio.gather(*tasks, return_exceptions=True)
+    await process.close()
+
+
+async def _whatever_happens(closing: Coroutine[Any, Any, None]) -> None:
+    """Finish even if we are cancelled meanwhile: the connection's loss cancels the handler that noticed it first."""
+    task = asyncio.create_task(closing, name="exec-close")
+    try:
+        await asyncio.shield(task)
+    except asyncio.CancelledError:
+        await task
+        raise
 
 
 async def _converse(process: Process, remote: Remote) -> None:

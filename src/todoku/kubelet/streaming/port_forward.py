@@ -84,8 +84,10 @@ async def forward(
             inbound.cancel()
             await asyncio.gather(inbound, return_exceptions=True)
     finally:
-        await writer.close()
-        await error.close()
+        try:
+            await error.close()
+        finally:
+            await writer.close()
 
 
 async def _pump(source: ByteReader, sink: ByteWriter) -> None:
