@@ -66,6 +66,8 @@ TARGETS = [
     ("svc/web", Target("svc", "default", "web", 0, "", None)),
     ("svc/other/web:53/udp@clusterip", Target("svc", "other", "web", 53, "UDP", At.CLUSTERIP)),
     ("pod/web-0:8080", Target("pod", "default", "web-0", 8080, "", At.POD)),
+    ("svc/web:80@nodeport/n1", Target("svc", "default", "web", 80, "", At.NODEPORT, "n1")),
+    ("10.0.0.1:53/udp", Target("address", "", "10.0.0.1", 53, "UDP", None)),
     ("10.0.0.1:80", Target("address", "", "10.0.0.1", 80, "", None)),
 ]
 

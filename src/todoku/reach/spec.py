@@ -129,7 +129,7 @@ def parse_target(text: str, namespace: str) -> Target:
         space, name = _namespaced(where, namespace)
         return Target("pod", space, name, port, protocol, At.POD)
     where, port, protocol = _port(text)
-    if not slash and port and where:
+    if port and where and "/" not in where:
         return Target("address", "", where, port, protocol, None)
     raise ValueError(f"{text!r} is no target: write svc/NAME[:PORT][@clusterip|nodeport[/NODE]|lb|pod|dns|external], "
                      "pod/[NAMESPACE/]NAME:PORT or ADDRESS:PORT")  # fmt: skip
