@@ -73,7 +73,7 @@ class Speaker:
         else:
             self.layer2.release("default/web")
         if view.may_announce and not spoke:
-            self.layer2.tell_all()
+            self.layer2.resume()
 
     def freeze(self, seconds: float) -> None:
         """Its loop stands still, as a process that is stopped and goes on."""

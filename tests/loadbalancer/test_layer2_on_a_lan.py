@@ -96,6 +96,21 @@ def test_the_old_winner_gets_the_address_back_without_double_answers(town):
     assert other.view.alive == {"n1", "n2"}
 
 
+def test_a_mended_cable_brings_the_address_back_without_double_answers(town):
+    (winner_, _), (first, second), host = town
+    host.until_answered(first)
+    time.sleep(0.5)
+    winner_.cut()
+    host.until_answered(second)
+    time.sleep(1)
+    winner_.heal()
+    took = host.until_answered(first)
+    time.sleep(0.3)  # the first beat after the cable tells both sides
+    for _ in range(50):
+        assert host.answers(wait=0.02) == [first]
+    print(f"back after the cable was mended: {took * 1000:.0f} ms")
+
+
 def test_requests_that_waited_while_the_speaker_stood_still_are_not_answered(town):
     (winner_, _), (first, _), host = town
     host.until_answered(first)

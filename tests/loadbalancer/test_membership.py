@@ -1,5 +1,7 @@
 """Who lives: simulated speakers exchange beats while a clock of ours advances."""
 
+import pytest
+
 from todoku.loadbalancer.membership import (
     Beat,
     Mark,
@@ -177,6 +179,23 @@ def test_when_the_old_winner_returns_never_two_speak():
     network.until(lambda: network.speakers() == {"a"})
     assert network.now - start < 0.3
     assert all(len(talking) <= 1 for at, talking in network.talking if at > start)
+
+
+@pytest.mark.parametrize("name", ["a", "b", "c"])
+def test_when_a_cable_is_mended_the_two_sides_never_speak_together(name):
+    network = settled("a", "b", "c")
+    network.cut.add(name)
+    network.run(3)
+    network.cut.clear()
+    start = network.now
+    network.until(lambda: network.sees("c") == {"a", "b", "c"} and network.speakers() == {"a"})
+    assert network.now - start < 0.5
+    mended = [
+        talking for at, talking in network.talking if at > start + TIMINGS.beat_seconds + 0.02
+    ]
+    assert all(len(talking) <= 1 for talking in mended)
+    network.run(1)
+    assert network.speakers() == {"a"}
 
 
 def test_a_speaker_that_its_peer_no_longer_hears_falls_silent():

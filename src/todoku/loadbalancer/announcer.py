@@ -87,7 +87,7 @@ class Announcer:
         for key in self._known():
             self._reconcile_service(key)
         if view.may_announce and not spoke:
-            self._layer2.tell_all()
+            self._layer2.resume()
 
     def interfaces_of(self, service: Key) -> Sequence[str] | None:
         """The listed interfaces of an announced Service (none listed: all), or None if it is not announced."""

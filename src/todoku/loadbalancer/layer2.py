@@ -128,8 +128,15 @@ class Layer2:
         self._join_groups()
         return True
 
-    def tell_all(self) -> None:
-        """Tell the LAN again of every address: this node was silent for a while."""
+    def resume(self) -> None:
+        """Speak again after a silence: requests from before it are void, the LAN is told of every address."""
+        for port in self._ports.values():
+            for sock in (port.arp, port.ndp):
+                if sock is not None:
+                    _discard(sock)
+        self._tell_all()
+
+    def _tell_all(self) -> None:
         for address in {one for claimed in self._claims.values() for one in claimed.addresses}:
             self._tell(address)
 
@@ -160,7 +167,7 @@ class Layer2:
                 opened |= self._open(interface, arp=arp, ndp=ndp)
         self._join_groups()
         if opened:
-            self.tell_all()
+            self._tell_all()
 
     def close(self) -> None:
         for handle in self._repeats.values():
@@ -327,6 +334,15 @@ class Layer2:
                 sock.sendto(data, to)
         except OSError as problem:  # no buffer, or the link just went away: the LAN asks again
             log.debug("Cannot send", problem=problem)
+
+
+def _discard(sock: socket.socket) -> None:
+    """Read and forget what waits in a socket."""
+    try:
+        while sock.recv(1):
+            pass
+    except OSError:  # nothing left, or the interface went down
+        return
 
 
 def _drain(changes: socket.socket, changed: asyncio.Event) -> None:

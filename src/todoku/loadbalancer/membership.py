@@ -4,8 +4,8 @@ Every speaker sends each peer a `Beat` a few times a second, and echoes in it th
 each of them.  From that follow the rules against two nodes answering for one address:
 
 - a speaker stays silent after its start, after its own loop stood still for so long that others must think
-  it dead, and when a peer that heard it no longer does; it speaks again once every living peer has echoed a
-  beat sent since then (and so has given way), and the others have had their grace;
+  it dead, and when it learns that a peer took it for dead (a mended cable); it speaks again once every living
+  peer has echoed a beat sent since then (and so has given way), and the others have had their grace;
 - a speaker whose loop merely ran late gives its peers that much longer.
 
 All times are seconds of one monotonic clock.
@@ -87,6 +87,7 @@ class _Peer:
     heard_at: float | None = None
     mark: Mark = field(default_factory=lambda: Mark(0, -1))
     echo: Mark | None = None
+    knew_me: bool = False  # in its present life
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +133,8 @@ class Membership:
         peer = self._peers.setdefault(beat.node, _Peer(sender, now))
         if beat.mark <= peer.mark:
             return False  # replayed, or overtaken by a later one
-        same_life = beat.mark.life == peer.mark.life
+        if beat.mark.life != peer.mark.life:
+            peer.knew_me = False
         peer.mark = beat.mark
         if beat.leaving:
             self._bury(peer)
@@ -140,8 +142,9 @@ class Membership:
             return False
         echo = beat.echoes.get(self.node)
         echo = echo if echo is not None and echo.life == self._mark.life else None
-        if same_life and peer.echo is not None and echo is None:
-            self._fall_silent(now)  # it thinks us dead, and may be answering in our place
+        if peer.knew_me and echo is None:
+            self._fall_silent(now)  # it thinks us dead, and somebody may be answering in our place
+        peer.knew_me = echo is not None
         is_news = peer.heard_at is None or echo is None
         peer.address, peer.heard_at, peer.echo = sender, now, echo
         self._speak_again(now)
