@@ -12,12 +12,21 @@ from dataclasses import dataclass
 
 import pytest
 
+VERSIONS = ("1.28", "1.30", "1.33")
+"""Kubectls that differ in what they speak: SPDY only, SPDY and WebSocket, WebSocket for everything."""
+
 
 def kubectls() -> list[str]:
-    """The kubectl programs to test with, [] if there is none."""
+    """The kubectl programs to test with, [] if there is none.
+
+    Installations that keep several versions side by side name them `kubectl.1.28`; those of VERSIONS are taken.
+    """
     named = [path for path in os.environ.get("TODOKU_KUBECTL", "").split(":") if path]
     found = shutil.which("kubectl")
-    return named or ([found] if found else [])
+    if named or found is None:
+        return named
+    beside = [f"{os.path.realpath(found)}.{version}" for version in VERSIONS]
+    return [path for path in beside if os.access(path, os.X_OK)] or [found]
 
 
 def require_kubectl() -> str:

@@ -18,6 +18,7 @@ from todoku.lab.scenario import NAMESPACE, SERVICE, Chapter
 if TYPE_CHECKING:
     from todoku.api.meta import Object
     from todoku.client import ObjectList
+    from todoku.lab import Lab
     from todoku.reach.report import Report
     from todoku.reach.targets import Address, At, Source
 
@@ -28,13 +29,12 @@ _REQUESTS = 36
 _TIMEOUT_SECONDS = 1.0
 
 
-def kubectl(kubeconfig: str, words: Sequence[str], *, timeout_seconds: float = 60) -> str:
+def kubectl(lab: Lab, words: Sequence[str], *, timeout_seconds: float = 60) -> str:
     """Run kubectl on the lab, stock or our own; what it printed.  Raises CouldNotTell with its complaint."""
     stock = stock_kubectl()
-    program = [stock] if stock else [sys.executable, "-m", "todoku", "kubectl"]
-    env = os.environ | {"KUBECONFIG": kubeconfig}
-    if not stock:
-        words = ["--kubeconfig", kubeconfig, *words]
+    own = [sys.executable, "-m", "todoku", "kubectl", "--lab", lab.name]
+    program = [stock] if stock else own
+    env = os.environ | {"KUBECONFIG": str(lab.kubeconfig)}
     try:
         done = subprocess.run(
             [*program, *words], env=env, capture_output=True, text=True, check=False,

@@ -57,7 +57,7 @@ class _Performance:
     async def play(self, bench: Bench) -> None:
         from todoku.lab.scenario import CHAPTERS
 
-        self.kubeconfig = str(bench.survey.lab.kubeconfig)
+        self.found = bench.survey.lab
         await self._clear(bench)
         for chapter in CHAPTERS[: self.last + 1]:
             await self._chapter(bench, chapter)
@@ -292,7 +292,7 @@ class _Performance:
 
         if shown and not quiet:
             click.echo(f"\n$ kubectl {' '.join(words)}")
-        said = await asyncio.to_thread(kubectl, self.kubeconfig, words)
+        said = await asyncio.to_thread(kubectl, self.found, words)
         if not quiet:
             lines = said.splitlines()
             click.echo(
