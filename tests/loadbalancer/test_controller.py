@@ -188,6 +188,25 @@ async def test_the_api_server_asks_the_webhooks_and_passes_their_refusal_on(guar
     assert refusal.value.code == 403
 
 
+async def test_peers_are_converted_between_their_versions(guarded):
+    cluster, _ = guarded
+    spec = {"myASN": 64512, "peerASN": 64513, "peerAddress": "10.0.0.1"}
+    metadata = {"name": "router", "namespace": NAMESPACE}
+    older = {
+        "apiVersion": "metallb.io/v1beta1",
+        "kind": "BGPPeer",
+        "metadata": metadata,
+        "spec": spec,
+    }
+    path = f"/apis/metallb.io/{{}}/namespaces/{NAMESPACE}/bgppeers"
+    status, _ = await cluster.api.request("POST", path.format("v1beta1"), older)
+    assert status == 201
+    status, newer = await cluster.api.request("GET", path.format("v1beta2") + "/router")
+    assert status == 200
+    times = {"holdTime": "0s", "keepaliveTime": "0s"}
+    assert newer["spec"] == spec | times | {"peerPort": 179, "disableMP": False}
+
+
 async def test_applying_the_manifest_again_heals_the_trust(guarded):
     cluster, _ = guarded
     before = await trusted(cluster)
