@@ -49,16 +49,9 @@ def test_the_gateway_is_silent_about_what_it_cannot_deliver(lab: Lab) -> None:
 
 def test_a_machine_looks_like_one_from_inside(lab: Lab) -> None:
     said = run(
-        lab, "worker2", "sh", "-c", "hostname; cat /etc/hostname; ls /run; ls /sys/class/net"
+        lab, "al9host", "sh", "-c", "hostname; cat /etc/hostname; ls /run; ls /sys/class/net"
     )
-    assert said.stdout.split() == [
-        "worker2.internal",
-        "worker2.internal",
-        "lock",
-        "todoku",
-        "eth0",
-        "lo",
-    ]
+    assert said.stdout.split() == ["al9host", "al9host", "lock", "eth0", "lo"]
 
 
 def test_an_outside_host_sees_nothing_of_the_labs_sockets(lab: Lab) -> None:
@@ -139,7 +132,7 @@ def test_a_power_cut_empties_a_machine_and_it_boots_with_the_same_mac(lab: Lab) 
     )
     lab.ask("power-on", machine="worker1")
     assert mac(lab, "worker1") == before
-    assert run(lab, "worker1", "nft", "list", "tables").stdout == ""
+    assert "table ip mine" not in run(lab, "worker1", "nft", "list", "tables").stdout
     assert reaches(lab, "rhel8host", "worker1", seconds=3)
 
 
