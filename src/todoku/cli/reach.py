@@ -11,6 +11,8 @@ from todoku.cli._lab import lab_option
 from todoku.cli._reaching import Bench, colour, run, services, sources, width
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from todoku.api.meta import Object
     from todoku.reach.report import Report
     from todoku.reach.targets import At
@@ -80,8 +82,7 @@ def command(
         ]  # fmt: skip
 
     reports = run(lab, work)
-    for report in reports:
-        show(report, output)
+    show(reports, output)
     if exit_code and any(report.surprises for report in reports):
         return FAILED
     if reports and all(_nothing_known(report) for report in reports):
@@ -114,24 +115,31 @@ def title(service: Object) -> str:
     return f"{shown}  LB {balanced}" if balanced else shown
 
 
-def show(report: Report, output: str) -> None:
-    """Print one report as asked."""
+def show(reports: Sequence[Report], output: str) -> None:
+    """Print the reports as asked: JSON, YAML and a spec are one document, however many Services there are."""
+    if not reports:
+        return
     if output == "json":
         import json
 
-        click.echo(json.dumps(report.to_json(), indent=2))
+        from todoku.reach.report import document
+
+        click.echo(json.dumps(document(reports), indent=2))
     elif output == "yaml":
         import yaml
 
-        click.echo("---\n" + yaml.safe_dump(report.to_json(), sort_keys=False), nl=False)
+        from todoku.reach.report import document
+
+        click.echo(yaml.safe_dump(document(reports), sort_keys=False), nl=False)
     elif output == "spec":
         from todoku.reach.baseline import baseline
 
-        click.echo(baseline(report), nl=False)
+        click.echo(baseline(reports), nl=False)
     else:
         from todoku.reach.table import render
 
-        click.echo(render(report, width=10_000 if output == "wide" else width(), colour=colour()))
+        columns = 10_000 if output == "wide" else width()
+        click.echo("\n\n".join(render(one, width=columns, colour=colour()) for one in reports))
 
 
 def _nothing_known(report: Report) -> bool:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import yaml
 
 from todoku.api.meta import Object
@@ -11,15 +13,17 @@ from todoku.reach.spec import API_VERSION, KIND
 from todoku.reach.targets import At
 
 
-def baseline(report: Report) -> str:
-    """One assertion per cell that was measured, as YAML."""
+def baseline(reports: Sequence[Report]) -> str:
+    """One assertion per cell that was measured, as YAML; one file, however many Services."""
     expect = [
         _assertion(cell)
+        for report in reports
         for cell in report.cells
         if cell.outcome not in (Outcome.UNKNOWN, Outcome.NOT_APPLICABLE) and cell.address.service
     ]
     body = {"apiVersion": API_VERSION, "kind": KIND, "expect": expect}
-    return f"# {report.title}\n{yaml.safe_dump(body, sort_keys=False, width=120)}"
+    titles = "".join(f"# {report.title}\n" for report in reports)
+    return f"{titles}{yaml.safe_dump(body, sort_keys=False, width=120)}"
 
 
 def _assertion(cell: Cell) -> Object:

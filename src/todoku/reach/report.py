@@ -106,6 +106,14 @@ class Report:
         }
 
 
+def document(reports: Sequence[Report]) -> Object:
+    """One JSON document: the report itself when there is one, else a list of them, as kubectl does it."""
+    if len(reports) == 1:
+        return reports[0].to_json()
+    items = [report.to_json() for report in reports]
+    return {"schema": SCHEMA, "kind": "ReachReportList", "items": items}
+
+
 def closed_codes(cells: Iterable[Cell]) -> dict[Code, int]:
     """How many closed or absent cells carry each code, commonest first."""
     counted = Counter(
