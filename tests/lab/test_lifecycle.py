@@ -217,6 +217,23 @@ def test_interrupted_at_any_moment_nothing_is_half_made(
     assert traces(name) == []
 
 
+def test_a_start_that_is_interrupted_leaves_the_lab_stopped(name: str) -> None:
+    up(name)
+    lifecycle.stop(name)
+    port = open_lab(name).state.port
+    with subprocess.Popen(
+        [sys.executable, "-m", "todoku", "start", "--lab", name],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    ) as command:
+        wait_for(lambda: lifecycle.running(name))
+        command.send_signal(signal.SIGINT)
+        assert command.wait(timeout=30) == 130
+    assert not lifecycle.running(name)
+    assert open_lab(name).state.port == port
+    assert not Paths(name).run.exists()
+
+
 def wait_for(condition: Callable[[], bool], *, seconds: float = 15) -> None:
     deadline = time.monotonic() + seconds
     while not condition():

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from todoku.cli import ExpectationFailed
 from todoku.cli._lab import lab_option, named
 from todoku.cli._output import Progress
 
@@ -44,8 +45,13 @@ def start(name: str, topology: Topology | None, *, wait: bool) -> None:
 
     with Progress() as progress:
         done = lifecycle.up(name, topology, wait=wait, progress=progress, check=_check_machine)
-    click.echo(f"lab {name} is up: {_summary(name)} ({_times(done)})")
     option = "" if name == "default" else f" --lab {name}"
+    if done.late:
+        raise ExpectationFailed(
+            f"lab {name} runs, but after {done.seconds:.0f} s not everything is Ready: {done.late};"
+            f" `todoku log{option}` lists the logs, `todoku down{option}` deletes the lab"
+        )
+    click.echo(f"lab {name} is up: {_summary(name)} ({_times(done)})")
     click.echo(f"  export KUBECONFIG=$(todoku kubeconfig{option})")
 
 

@@ -14,7 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from todoku.lab.paths import CACHE, STATE
+from todoku.lab import lifecycle, state
+from todoku.lab.paths import CACHE, STATE, Paths
+from todoku.lab.sockets import free_port, port_is_free
 from todoku.linux import namespaces
 from todoku.linux.cgroups import Cgroups
 from todoku.linux.links import Links
@@ -65,7 +67,7 @@ class Finding:
 def all_findings() -> list[Finding]:
     """Every check, in the order in which a user should repair things."""
     found: list[Finding] = []
-    for check in (_privilege, _tools, _kernel, _groups, _limits, _space, _notes):
+    for check in (_privilege, _tools, _kernel, _groups, _limits, _ports, _space, _notes):
         found += check()
     return found
 
@@ -298,6 +300,20 @@ def _limits() -> Iterator[Finding]:
         )
     else:
         yield Finding("ok", "open files", f"limit {soft}")
+
+
+def _ports() -> Iterator[Finding]:
+    """The local ports of labs that are down must be free when they start."""
+    try:
+        yield Finding("ok", "local port", f"127.0.0.1:{free_port()} is free for a new lab")
+    except OSError as error:
+        yield Finding("error", "local port", str(error), "end whoever holds the ports (ss -ltnp)")
+    for name in state.names():
+        lasting = state.read_state(Paths(name))
+        if lasting is None or lifecycle.running(name) or port_is_free(lasting.port):
+            continue
+        message = f"127.0.0.1:{lasting.port} of the stopped lab {name} is taken"
+        yield Finding("warning", "local port", message, "end whoever listens there (ss -ltnp)")
 
 
 def _space() -> Iterator[Finding]:

@@ -17,6 +17,7 @@ API_SERVER = "apiserver"
 CONTROLLERS = "controllers"
 IMAGES = "images"
 API_PORT = 6443
+READY_SECONDS = 180.0
 
 
 def agent(node: str) -> str:
@@ -80,6 +81,7 @@ def ready(paths: Paths, topology: Topology, nodes: Sequence[str]) -> dict[str, A
         "labels": {node.name: given_labels(node) for node in topology.nodes},
         "dns_address": topology.dns_service,
         "domain": topology.domain,
+        "timeout_seconds": READY_SECONDS,
     }
 
 

@@ -36,10 +36,14 @@ class LabError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Up:
-    """How long `up` took, in seconds: all, and each phase."""
+    """How long `up` took, in seconds: all, and each phase.
+
+    `late` names what is not Ready although `up` has waited long enough; the lab runs.
+    """
 
     seconds: float
     phases: dict[str, float]
+    late: str = ""
 
 
 def up(
@@ -60,12 +64,14 @@ def up(
     with state.locked(paths):
         lasting = state.read_state(paths)
         _refuse_change(name, lasting, topology)
+        was_running = _running(paths)
         try:
             answer = _ask_up(paths, lasting, topology, check, wait=wait, progress=progress)
         except KeyboardInterrupt:
-            _wait_for_undo(paths)
+            if not was_running:
+                _wait_for_undo(paths)
             raise
-    return Up(round(time.monotonic() - began, 3), answer["phases"])
+    return Up(round(time.monotonic() - began, 3), answer["phases"], answer["late"])
 
 
 def _ask_up(
@@ -253,15 +259,13 @@ def _wait_for_end(process: ProcessId) -> None:
 
 
 def _wait_for_undo(paths: Paths) -> None:
-    """After Ctrl-C: a new lab is undone by its supervisor; if that does not end, by us."""
-    lasting = state.read_state(paths)
-    if lasting is not None and lasting.ready:
-        return
+    """After Ctrl-C the supervisor undoes what it began; what it leaves, we remove."""
     with _uninterrupted():
         supervisor = _supervisor(paths)
         if supervisor is not None:
             _wait_for_end(supervisor)
-        sweep.everything(paths, keep_state=False)
+        lasting = state.read_state(paths)
+        sweep.everything(paths, keep_state=lasting is not None and lasting.ready)
 
 
 @contextlib.contextmanager

@@ -96,23 +96,28 @@ class Supervisor:
     # -- up, stop, status ---------------------------------------------------------------------------
 
     async def _up(self, request: dict[str, Any], progress: Progress) -> Any:
-        """Bring the lab up and wait until its nodes and DNS are Ready; undone if given up or failed."""
+        """Bring the lab up and wait until its nodes and DNS are Ready.
+
+        Given up or failed, a lab that was down is down again: deleted if it is new, stopped if it is not.
+        """
         async with self.changing:
             clock = _Clock()
+            boots = not self.up
+            late = ""
             try:
-                if not self.up:
+                if boots:
                     await self._boot(progress, clock)
                 if request.get("wait", True):
-                    await self._wait_until_ready(progress, clock)
+                    late = await self._wait_until_ready(progress, clock)
                 else:
                     self._ready_later()
             except BaseException:
-                if not self.lasting.ready:
+                if boots:
                     await self._undo()
                 raise
             self.lasting.ready = True
             state.write_state(self.paths, self.lasting)
-            return {"seconds": clock.total(), "phases": clock.phases}
+            return {"seconds": clock.total(), "phases": clock.phases, "late": late}
 
     async def _boot(self, progress: Progress, clock: _Clock) -> None:
         progress("making certificates and machines")
@@ -139,8 +144,11 @@ class Supervisor:
         pki.ensure(self.paths, self.topology)
         pki.write_kubeconfigs(self.paths, self.topology, self.lasting.port)
 
-    async def _wait_until_ready(self, progress: Progress, clock: _Clock) -> None:
-        """Run the child that applies DNS and waits for Ready; its lines are our progress."""
+    async def _wait_until_ready(self, progress: Progress, clock: _Clock) -> str:
+        """Run the child that applies DNS and waits for Ready; its lines are our progress.
+
+        Returns what is not Ready although the time is over, or "".
+        """
         nodes = [node.name for node in self.topology.nodes if self.machines.powered(node.name)]
         if not self.machines.powered(self.topology.control_plane.name):
             raise Refused("the control plane's power is off")
@@ -163,10 +171,13 @@ class Supervisor:
                 last = line
                 if line.startswith("lap "):
                     clock.lap(line[4:])
+                elif line.startswith("late "):
+                    return line[5:]
                 elif line != "done":
                     progress(line)
             if last != "done":
                 raise Refused(f"the lab does not become ready\n{self._last_words('ready')}")
+            return ""
         finally:
             transport.close()
             await asyncio.to_thread(process.kill)
@@ -178,15 +189,20 @@ class Supervisor:
 
     def _ready_later(self) -> None:
         """Nobody waits; but labels and DNS are to be applied all the same."""
-        work = self._wait_until_ready(log.info, _Clock())
-        self.keeping["ready"] = asyncio.create_task(work, name="ready")
+
+        async def work() -> None:
+            late = await self._wait_until_ready(log.info, _Clock())
+            if late:
+                log.warning("Not ready in time", what=late)
+
+        self.keeping["ready"] = asyncio.create_task(work(), name="ready")
 
     async def _undo(self) -> None:
-        """Leave nothing of a lab that did not come up."""
+        """Leave nothing of a lab that did not come up, but the state of one that was Ready before."""
         log.warning("Undoing what was made")
         self.ending = True
         await self._end_children(grace_seconds=0)
-        await asyncio.shield(asyncio.to_thread(self._sweep, keep_state=False))
+        await asyncio.shield(asyncio.to_thread(self._sweep, keep_state=self.lasting.ready))
 
     def _sweep(self, *, keep_state: bool) -> None:
         if self.lab is not None:

@@ -1,7 +1,7 @@
 """Applies the lab's own add-on (DNS) and waits until the API, the nodes and DNS are Ready.
 
 Speaks to the supervisor through descriptor 3, in lines: `lap NAME` when a phase is over, `done` at the end, and
-anything else to show to the user.
+`late WHAT` when the time is over, anything else to show to the user.
 """
 
 from __future__ import annotations
@@ -28,16 +28,35 @@ def main(config: dict[str, Any]) -> None:
 
 async def _wait(config: dict[str, Any]) -> None:
     async with Client(ClientConfig.from_kubeconfig(config["kubeconfig"])) as client:
-        await _api(client)
-        _say("lap API server")
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(_apply_dns(client, config), name="apply-dns")
-            tasks.create_task(_apply_labels(client, config), name="apply-labels")
-            await _nodes(client, config["nodes"])
-            _say("lap nodes")
-        await _dns(client)
-        _say("lap DNS")
+        try:
+            async with asyncio.timeout(config["timeout_seconds"]):
+                await _phases(client, config)
+        except TimeoutError:
+            _say(f"late {await _late(client, config['nodes'])}")
+            return
     _say("done")
+
+
+async def _phases(client: Client, config: dict[str, Any]) -> None:
+    await _api(client)
+    _say("lap API server")
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(_apply_dns(client, config), name="apply-dns")
+        tasks.create_task(_apply_labels(client, config), name="apply-labels")
+        await _nodes(client, config["nodes"])
+        _say("lap nodes")
+    await _dns(client)
+    _say("lap DNS")
+
+
+async def _late(client: Client, names: Sequence[str]) -> str:
+    """What is not Ready."""
+    try:
+        found = {node["metadata"]["name"]: node for node in (await client.list("nodes")).items}
+    except (Unreachable, errors.ApiError) as error:
+        return f"the API server ({error})"
+    late = [name for name in names if not _is_ready(found.get(name))]
+    return f"node {', '.join(late)}" if late else "DNS (deployment coredns in kube-system)"
 
 
 def _say(line: str) -> None:
