@@ -73,11 +73,14 @@ def machine_files(topology: Topology, name: str) -> dict[str, str]:
     }
 
 
-def ready(paths: Paths, topology: Topology, nodes: Sequence[str]) -> dict[str, Any]:
-    """What the one that waits for readiness is told: which nodes, and how to reach the API."""
+def ready(
+    paths: Paths, topology: Topology, nodes: Sequence[str], *, since: float
+) -> dict[str, Any]:
+    """What the one that waits for readiness is told: which nodes, and when the lab booted (Unix time)."""
     return {
         "kubeconfig": str(paths.kubeconfig),
         "nodes": list(nodes),
+        "since": since,
         "labels": {node.name: given_labels(node) for node in topology.nodes},
         "dns_address": topology.dns_service,
         "domain": topology.domain,

@@ -45,6 +45,7 @@ class Run:
     processes: dict[str, ProcessId] = field(default_factory=dict)
     sockets: dict[str, dict[str, int]] = field(default_factory=dict)
     paused: list[str] = field(default_factory=list)
+    booted: float = 0.0  # Unix time
 
 
 def read_state(paths: Paths) -> State | None:
@@ -63,7 +64,7 @@ def read_run(paths: Paths) -> Run | None:
     if found is None:
         return None
     processes = {name: ProcessId(**entry) for name, entry in found["processes"].items()}
-    return Run(processes, found["sockets"], found["paused"])
+    return Run(processes, found["sockets"], found["paused"], found["booted"])
 
 
 def write_run(paths: Paths, run: Run) -> None:

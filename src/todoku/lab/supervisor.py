@@ -121,6 +121,7 @@ class Supervisor:
 
     async def _boot(self, progress: Progress, clock: _Clock) -> None:
         progress("making certificates and machines")
+        self.run.booted = time.time()
         self.record()
         await asyncio.gather(
             asyncio.to_thread(self._certificates), self._make_machines(), return_exceptions=False
@@ -158,7 +159,7 @@ class Supervisor:
             process = await self.forks.child(
                 "ready",
                 "todoku.lab.children.ready:main",
-                ready(self.paths, self.topology, nodes),
+                ready(self.paths, self.topology, nodes, since=self.run.booted),
                 namespaces=self._inside_lab(),
                 log=self.paths.log("ready"),
                 descriptors=[theirs],
@@ -437,6 +438,7 @@ class Supervisor:
             if process is not None and process.alive():
                 self.machines.inits[name] = process
         self.machines.paused = set(found.paused)
+        self.run.booted = found.booted
         for child in self.children.values():
             process = found.processes.get(f"child/{child.name}")
             if process is not None and process.alive():

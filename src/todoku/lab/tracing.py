@@ -11,7 +11,7 @@ from todoku.proxy.frontends import FrontendKey
 from todoku.proxy.kernel import owner_of
 from todoku.reach.judge import matching_addresses
 from todoku.reach.predict import Prediction, announcer, predict
-from todoku.reach.probe import Question
+from todoku.reach.probe import Question, payload_for
 from todoku.reach.spec import parse_target
 from todoku.reach.targets import Address, At, Source, addresses, pod_addresses, shown
 from todoku.reach.trace.assemble import assemble
@@ -36,7 +36,10 @@ async def trace(
         raise LookupError(f"{source.name} is not running, so nothing can be sent from it")
     ground = survey.ground(_interesting(here, source, address))
     place = next(one for one in ground.places if one.name == shown(source))
-    question = Question(address.host, address.port, address.protocol, timeout_seconds, speak=False)
+    payload = payload_for(address.service_port or address.port)
+    question = Question(
+        address.host, address.port, address.protocol, timeout_seconds, speak=False, payload=payload
+    )
     facts = await collect(ground, place, vantage, question)
     return assemble(_enriched(here, facts, source, address), target=target)
 

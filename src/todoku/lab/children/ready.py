@@ -12,7 +12,7 @@ import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from todoku.api import errors
+from todoku.api import errors, times
 from todoku.api.meta import Key, Object
 from todoku.client import Client, ClientConfig, Informer, Unreachable
 from todoku.lab.children.running import run
@@ -43,9 +43,9 @@ async def _phases(client: Client, config: dict[str, Any]) -> None:
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(_apply_dns(client, config), name="apply-dns")
         tasks.create_task(_apply_labels(client, config), name="apply-labels")
-        await _nodes(client, config["nodes"])
+        await _nodes(client, config)
         _say("lap nodes")
-    await _dns(client)
+    await _dns(client, config["since"])
     _say("lap DNS")
 
 
@@ -120,46 +120,75 @@ def _resource(obj: Object) -> str:
     return f"{plural}.{group}" if group else plural
 
 
-async def _nodes(client: Client, names: Sequence[str]) -> None:
-    waiting = set(names)
+async def _nodes(client: Client, config: dict[str, Any]) -> None:
+    """Wait until every node is Ready and its agent has renewed its lease since the lab booted.
+
+    After a restart of the lab the store still says what was true before.
+    """
+    waiting = set(config["nodes"])
+    leases = Informer(client, "leases.coordination.k8s.io", namespace="kube-node-lease")
     _say(f"waiting for {len(waiting)} nodes")
 
     def check(informer: Informer) -> bool:
         for name in list(waiting):
-            if _is_ready(informer.get(Key("", name))):
+            lease = leases.get(Key("kube-node-lease", name))
+            if _is_ready(informer.get(Key("", name))) and _renewed(lease) >= config["since"]:
                 waiting.discard(name)
                 _say(f"node {name} is Ready")
         return not waiting
 
-    await _until(client, "nodes", "", check)
+    await _until(client, "nodes", "", check, beside=leases)
 
 
-async def _dns(client: Client) -> None:
+def _renewed(lease: Object | None) -> float:
+    text = ((lease or {}).get("spec") or {}).get("renewTime")
+    return times.parse(text) if text else 0.0
+
+
+async def _dns(client: Client, since: float) -> None:
+    """Wait until enough pods of the name server that have started since the lab booted are Ready."""
+    deployments = Informer(client, "deployments.apps", namespace=_DNS.namespace)
     _say("waiting for DNS")
 
-    def check(informer: Informer) -> bool:
-        deployment = informer.get(_DNS)
+    def check(pods: Informer) -> bool:
+        deployment = deployments.get(_DNS)
         if deployment is None:
             return False
-        status = deployment.get("status", {})
-        return bool(
-            status.get("observedGeneration", 0) >= deployment["metadata"].get("generation", 1)
-            and status.get("availableReplicas", 0) >= deployment["spec"]["replicas"]
-        )
+        wanted = deployment["spec"]["selector"]["matchLabels"].items()
+        ours = [pod for pod in pods.list() if wanted <= pod["metadata"]["labels"].items()]
+        fresh = [pod for pod in ours if _is_ready(pod) and _started(pod) >= int(since)]
+        return len(fresh) >= int(deployment["spec"]["replicas"])
 
-    await _until(client, "deployments.apps", _DNS.namespace, check)
+    await _until(client, "pods", _DNS.namespace, check, beside=deployments)
+
+
+def _started(pod: Object) -> float:
+    """When the pod's last container started, in whole seconds; 0 if one does not run."""
+    found = [
+        ((one.get("state") or {}).get("running") or {}).get("startedAt")
+        for one in pod["status"].get("containerStatuses") or []
+    ]
+    return max((times.parse(text) for text in found if text), default=0.0)
 
 
 async def _until(
-    client: Client, resource: str, namespace: str, check: Callable[[Informer], bool]
+    client: Client,
+    resource: str,
+    namespace: str,
+    check: Callable[[Informer], bool],
+    *,
+    beside: Informer | None = None,
 ) -> None:
-    """Follow a collection until `check` holds."""
+    """Follow a collection, and another one `beside` it, until `check` holds."""
     informer = Informer(client, resource, namespace=namespace or None)
     changed = asyncio.Event()
-    informer.subscribe(lambda _: changed.set())
-    following = asyncio.create_task(informer.run(), name=f"follow-{resource}")
+    followed = [informer, *([beside] if beside else [])]
+    for one in followed:
+        one.subscribe(lambda _: changed.set())
+    following = asyncio.gather(*(one.run() for one in followed))
     try:
-        await informer.synced()
+        for one in followed:
+            await one.synced()
         while not check(informer):
             changed.clear()
             await changed.wait()
