@@ -76,7 +76,7 @@ def term_matches(term: Object, node: Object) -> bool:
 
 def _holds(requirement: Object, labels: Mapping[str, str]) -> bool:
     value = labels.get(requirement.get("key", ""))
-    values = requirement.get("values") or ()
+    values: Sequence[str] = requirement.get("values") or ()
     operator = requirement.get("operator")
     if operator == "In":
         return value is not None and value in values

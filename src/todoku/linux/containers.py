@@ -21,6 +21,7 @@ from todoku.linux.cgroups import Cgroups
 
 Json = dict[str, Any]
 SEARCH_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_ENV = "/usr/bin/env"  # changes directory before a program starts, which posix_spawn cannot
 
 
 class RuntimeFailed(Exception):
@@ -120,7 +121,7 @@ class Containers:
         argv += ["-i"] if stdin else []
         argv += ["--leave-stdin-open"] if stdin and stdin_stays_open else []
         argv += ["--log-size-max", str(log_limit_bytes)] if log_limit_bytes else []
-        answer = await _launch(argv, control / "conmon.log")
+        answer = await _launch(argv, control)
         pid = int(answer.get("data") or answer.get("pid") or -1)
         if pid <= 0:
             message = str(answer.get("message", "")).strip() or "the monitor said nothing"
@@ -205,14 +206,17 @@ class Containers:
             raise RuntimeFailed(_words(done))
 
 
-async def _launch(argv: Sequence[str], errors: Path) -> Json:
+async def _launch(argv: Sequence[str], control: Path) -> Json:
     """Start the monitor and return the first line it sends: the container's pid, or the runtime's refusal."""
+    errors = control / "conmon.log"
     read, write = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
     os.set_blocking(write, True)
     notes = os.open(errors, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o600)
     try:
         try:
             environment = {**os.environ, "_OCI_SYNCPIPE": "3"}
+            # Wherever the monitor stands it leaves an empty `oom` when memory runs out.
+            argv = [_ENV, f"--chdir={control}", *argv]
             launcher = commands.spawn(argv, fds={2: notes, 3: write}, env=environment)
         finally:
             os.close(write)
@@ -222,7 +226,7 @@ async def _launch(argv: Sequence[str], errors: Path) -> Json:
     finally:
         os.close(read)
     if not answer:
-        said = errors.read_text()[-500:].strip()  # noqa: ASYNC240
+        said = errors.read_text()[-500:].strip()
         return {"pid": -1, "message": f"conmon ended with status {status}: {said}"}
     return dict(json.loads(answer))
 
