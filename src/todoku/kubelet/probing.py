@@ -27,6 +27,7 @@ from todoku.kubelet.runner import Runner
 log = logs.get(__name__)
 
 Event = Callable[[Object, str, str, str], None]  # spec, type, reason, message
+_AGAIN_SECONDS = (0.05, 0.05, 0.1, 0.1, 0.2, 0.3)
 _NAMES = {LIVENESS: "Liveness", READINESS: "Readiness", STARTUP: "Startup"}
 
 
@@ -105,9 +106,13 @@ class Prober:
             tally.settled = Verdict.UNKNOWN
         age = self._clock.now() - container.started_at
         await self._clock.sleep(schedule.initial_delay - age)
+        first = kind != LIVENESS
         while True:
             began = self._clock.monotonic()
             verdict, text = await look(probe, target)
+            if first and verdict is Verdict.FAILURE:
+                verdict, text = await self._look_again(probe, target, began)
+            first = False
             if verdict is Verdict.FAILURE:
                 self._event(spec, "Warning", "Unhealthy", f"{_NAMES[kind]} probe failed: {text}")
             elif verdict is Verdict.UNKNOWN:
@@ -120,6 +125,18 @@ class Prober:
                     startup_passed.set()
                     return
             await self._clock.sleep(schedule.period - (self._clock.monotonic() - began))
+
+    async def _look_again(self, probe: Object, target: Target, began: float) -> tuple[Verdict, str]:
+        """The first look finds most servers still starting: a few more soon after it count as one.
+
+        Upstream looks at an unready container out of turn as well, whenever it makes the pod's status.
+        """
+        for pause in _AGAIN_SECONDS:
+            await self._clock.sleep(pause)
+            verdict, text = await look(probe, target)
+            if verdict is not Verdict.FAILURE or self._clock.monotonic() - began > 1.0:
+                break
+        return verdict, text
 
     def _settle(self, kind: str, container: Container, verdict: Verdict) -> None:
         good = verdict is Verdict.SUCCESS
