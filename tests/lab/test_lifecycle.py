@@ -2,12 +2,14 @@
 
 import contextlib
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
@@ -191,6 +193,40 @@ def test_a_lab_that_lost_its_records_is_still_swept(name: str) -> None:
     up(name)
     Paths(name).run_file.unlink()
     lifecycle.down(name)
+    assert traces(name) == []
+
+
+def test_after_a_reboot_the_lab_is_stopped_and_starts_again(name: str) -> None:
+    up(name)
+    port = open_lab(name).state.port
+    for one in recorded(name).values():
+        one.kill()
+    shutil.rmtree(Paths(name).run)  # /run is empty after a reboot
+    assert not lifecycle.running(name)
+    up(name)
+    assert open_lab(name).state.port == port
+    assert lifecycle.running(name)
+
+
+def test_nodes_see_a_shared_folder_where_a_host_path_looks(name: str, tmp_path: Path) -> None:
+    (tmp_path / "shared").mkdir()
+    (tmp_path / "shared" / "file").write_text("from the real machine")
+    text = f"shares: [{{path: {tmp_path}/shared, at: /srv/data, readOnly: true}}]\n"
+    lifecycle.up(name, labfile.parse(text, name=name), wait=False)
+    seen = Paths(name).node("worker1.internal") / "srv/data/file"
+    inside = ["exec", "-L", name, "worker1", "--", "sh", "-c", f"cat {seen}; echo x > {seen}"]
+    said = subprocess.run(
+        [sys.executable, "-m", "todoku", *inside], capture_output=True, text=True, check=False
+    )
+    assert said.stdout == "from the real machine"
+    assert "Read-only file system" in said.stderr
+    assert not seen.exists()  # only the node sees it
+
+
+def test_a_shared_folder_that_is_not_there_is_refused(name: str) -> None:
+    topology = labfile.parse("shares: [{path: /nowhere/at/all, at: /srv}]\n", name=name)
+    with pytest.raises(LabError, match="there is no folder /nowhere/at/all"):
+        lifecycle.up(name, topology, wait=False)
     assert traces(name) == []
 
 

@@ -52,7 +52,8 @@ def place(paths: Paths, topology: Topology, name: str) -> PlaceSpec:
     files = tuple(
         (f"/etc/{file}", str(etc / file)) for file in ("hosts", "hostname", "resolv.conf")
     )
-    shares = tuple(Share(share.path, share.at, share.read_only) for share in topology.shares)
+    root = paths.node(name)  # what a hostPath sees as the node's root
+    shares = tuple(Share(one.path, f"{root}{one.at}", one.read_only) for one in topology.shares)
     is_node = any(node.name == name for node in topology.nodes)
     return PlaceSpec(
         topology.name,
@@ -159,5 +160,4 @@ def _agent(paths: Paths, topology: Topology, node: Node) -> dict[str, Any]:
         "pod_cidr": topology.pod_cidr,
         "service_cidr": topology.service_cidr,
         "timings": topology.timings,
-        "shares": [dataclasses.asdict(share) for share in topology.shares],
     }

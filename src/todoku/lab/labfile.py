@@ -64,7 +64,7 @@ timings: lab
 
 # images:
 #   order: [store, registry, recipe]   # where to look for an image, first to last
-# shares:                              # folders of this machine that every node sees
+# shares:                              # folders of this machine that a hostPath finds on every node
 #   - {path: /srv/data, at: /mnt/data, readOnly: true}
 """
 

@@ -177,6 +177,8 @@ def _prepare(
     if paths.state.exists() or paths.run.exists():
         sweep.everything(paths, keep_state=keep)
     check()
+    wanted = lasting.parsed(paths.name) if keep and lasting else topology
+    _check_shares(wanted or labfile.default(paths.name))
     if lasting is None or not keep:
         lasting = _new_state(paths, topology or labfile.default(paths.name))
     elif not port_is_free(lasting.port):
@@ -185,6 +187,14 @@ def _prepare(
             " end whoever listens there (`ss -ltnp`), or `todoku down` and `up` to choose another"
         )
     return lasting
+
+
+def _check_shares(topology: Topology) -> None:
+    for share in topology.shares:
+        if not os.path.isdir(share.path):
+            raise LabError(
+                f"shares: there is no folder {share.path} on this machine; make it or leave it out"
+            )
 
 
 def _new_state(paths: Paths, topology: Topology) -> State:

@@ -27,7 +27,7 @@ _READY: Final = b"\x01"
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """A folder of the real machine, shown in the place at `at`."""
+    """A folder of the real machine, shown in the place at `at`, which is made if missing."""
 
     path: str
     at: str
@@ -212,5 +212,5 @@ def _own_files(files: Sequence[tuple[str, str]]) -> None:
 
 def _shares(shares: Sequence[Share]) -> None:
     for share in shares:
-        if os.path.isdir(share.at):
-            mounts.bind(share.path, share.at, read_only=share.read_only)
+        os.makedirs(share.at, exist_ok=True)
+        mounts.bind(share.path, share.at, read_only=share.read_only)

@@ -64,7 +64,8 @@ def read_run(paths: Paths) -> Run | None:
     if found is None:
         return None
     processes = {name: ProcessId(**entry) for name, entry in found["processes"].items()}
-    return Run(processes, found["sockets"], found["paused"], found["booted"])
+    # A lab started by an older version has no record of its boot; it must still be found and ended.
+    return Run(processes, found["sockets"], found["paused"], found.get("booted", 0.0))
 
 
 def write_run(paths: Paths, run: Run) -> None:

@@ -64,7 +64,7 @@ class Host:
 
 @dataclass(frozen=True, slots=True)
 class Share:
-    """A folder of the real machine that every node sees at `at` (a hostPath can name it)."""
+    """A folder of the real machine that a hostPath finds at `at` on every node."""
 
     path: str
     at: str
