@@ -1,9 +1,12 @@
 """Jobs that ask from inside a foreign cluster: harmless, bounded, and read by their log."""
 
+from dataclasses import replace
+
 import pytest
+import yaml
 
 from tests.reach.article import report, service, world
-from todoku.reach.jobs import Order, answers, finished, job, needed_access, outcome, role
+from todoku.reach.jobs import Order, answers, finished, job, manifests, needed_access, outcome, role
 from todoku.reach.outcome import Outcome
 
 SHOWN = report(world(service()))
@@ -27,7 +30,7 @@ def test_a_job_fits_the_restricted_profile():
 
 def test_the_plan_names_every_address_that_exists():
     plan = next(one["value"] for one in POD["containers"][0]["env"] if one["name"] == "PLAN")
-    assert plan.splitlines()[0] == "0 10.244.1.2 80"
+    assert plan.splitlines()[0] == "0 tcp 10.244.1.2 80"
     assert len(plan.splitlines()) == len(SHOWN.addresses)
 
 
@@ -65,3 +68,18 @@ def test_missing_rights_become_a_ready_role():
         "resources": ["jobs"],
         "verbs": ["create", "get", "list", "delete"],
     } in local["rules"]
+
+
+def test_a_dry_run_shows_the_jobs_readably_and_completely():
+    shown = manifests([JOB, JOB])
+    assert list(yaml.safe_load_all(shown)) == [JOB, JOB]
+    assert "&id" not in shown
+    assert "\n          ask() {\n" in shown
+
+
+def test_a_node_is_asked_from_its_own_network_and_a_pod_is_not():
+    pod = replace(SHOWN.sources[0], name="pod@master1", kind="pod")
+    assert job(Order("ab12", "default"), SHOWN.sources[0], [])["spec"]["template"]["spec"][
+        "hostNetwork"
+    ]
+    assert "hostNetwork" not in job(Order("ab12", "default"), pod, [])["spec"]["template"]["spec"]

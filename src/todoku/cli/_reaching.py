@@ -8,7 +8,7 @@ import shutil
 import sys
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Protocol, TypeVar
 
 import click
 
@@ -17,12 +17,31 @@ from todoku.cli._lab import chosen
 
 if TYPE_CHECKING:
     from todoku.api.meta import Object
+    from todoku.cli._foreign import Elsewhere
     from todoku.client import Client
     from todoku.lab.reachability import Survey
-    from todoku.reach.targets import Source
+    from todoku.reach.matrix import Effort
+    from todoku.reach.report import Report
+    from todoku.reach.targets import Address, Source
     from todoku.reach.world import World
 
 T = TypeVar("T")
+
+
+class Examined(Protocol):
+    """A cluster under examination: a lab, or any other."""
+
+    world: World
+
+    @property
+    def lan(self) -> str:
+        """The LAN's network; "" where nobody knows it."""
+
+    def sources(self, patterns: Sequence[str], listed: Sequence[Object]) -> list[Source]: ...
+
+    async def reach(
+        self, sources: Sequence[Source], addresses: Sequence[Address], *, effort: Effort, title: str
+    ) -> Report: ...
 
 
 @dataclass(slots=True)
@@ -39,6 +58,30 @@ class Bench:
 
         self.survey = Survey(self.survey.lab)
         self.world = await self.survey.world(self.client)
+
+    @property
+    def lan(self) -> str:
+        return self.survey.lab.topology.lan
+
+    def sources(self, patterns: Sequence[str], listed: Sequence[Object]) -> list[Source]:
+        return sources(self.world, patterns, listed)
+
+    async def reach(
+        self, sources: Sequence[Source], addresses: Sequence[Address], *, effort: Effort, title: str
+    ) -> Report:
+        """Measure sources × addresses."""
+        from todoku.lab.reachability import reach
+
+        return await reach(self.survey, self.world, sources, addresses, effort=effort, title=title)
+
+
+def examine(lab: str, elsewhere: Elsewhere, work: Callable[[Examined], Awaitable[T]]) -> T:
+    """Do `work` on the other cluster if one is named, else on the lab."""
+    if elsewhere:
+        from todoku.cli import _foreign
+
+        return _foreign.run(elsewhere, work)
+    return run(lab, work)
 
 
 def run(lab: str, work: Callable[[Bench], Awaitable[T]]) -> T:

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, TypeVar
 import click
 
 from todoku.cli import DONE, FAILED, UNKNOWN, WRONG_USE
+from todoku.cli._foreign import Elsewhere, Stranger, StrangerGround, elsewhere_options
 from todoku.cli._lab import lab_option
-from todoku.cli._reaching import Bench, colour, run
+from todoku.cli._reaching import Bench, Examined, colour, examine
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Sequence
@@ -27,6 +28,7 @@ ARTICLE = "article"
     epilog="Examples:  todoku check -f reach.yaml   todoku check -f reach.yaml --strict -o junit > result.xml"
 )
 @lab_option
+@elsewhere_options
 @click.option(
     "--file", "-f", "file", required=True, type=click.Path(path_type=Path, allow_dash=True),
     help="A ReachSpec; - reads standard input, `article` is the tutorial's own.",
@@ -35,7 +37,7 @@ ARTICLE = "article"
 @click.option(
     "--output", "-o", default="table", type=click.Choice(["table", "tap", "junit", "json"])
 )
-def command(lab: str, file: Path, strict: bool, output: str) -> int:
+def command(lab: str, file: Path, strict: bool, output: str, elsewhere: Elsewhere) -> int:
     """Hold the assertions of a file against real connections; a failed one shows the trace of its counter-example.
 
     Exit 0 if all hold, 1 if one failed, 2 if the file is wrong or nothing could be tested, 3 if one could not be told.
@@ -43,20 +45,37 @@ def command(lab: str, file: Path, strict: bool, output: str) -> int:
     from todoku.reach.judge import strictly
 
     spec = read(file)
+    if elsewhere:
+        _refuse_for_elsewhere(spec, elsewhere)
     started = time.monotonic()
-    results = run(lab, lambda bench: _checked(bench, spec))
+    results = examine(lab, elsewhere, lambda here: _checked(here, spec))
     if strict:
         results = strictly(results)
     click.echo(render(results, spec.name, output, time.monotonic() - started), nl=False)
     return exit_code(results)
 
 
-async def _checked(bench: Bench, spec: Spec) -> list[Result]:
+def _refuse_for_elsewhere(spec: Spec, elsewhere: Elsewhere) -> None:
+    if elsewhere.dry_run:
+        raise click.UsageError("--dry-run belongs to `todoku reach`, which makes the same Jobs")
+    broken = next((one for one in spec.assertions if one.given), None)
+    if broken is not None:
+        text = f"{spec.name} line {broken.line}: `given:` breaks machines, and that needs a lab"
+        raise click.UsageError(text)
+
+
+async def _checked(here: Examined, spec: Spec) -> list[Result]:
     from todoku.aio.clock import SystemClock
     from todoku.cli._checking import LabGround
-    from todoku.reach.checking import run as check
+    from todoku.reach.checking import Ground, run
 
-    return await usable(check(spec, LabGround(bench), SystemClock()))
+    ground: Ground
+    if isinstance(here, Stranger):
+        ground = StrangerGround(here)
+    else:
+        assert isinstance(here, Bench)
+        ground = LabGround(here)
+    return await usable(run(spec, ground, SystemClock()))
 
 
 async def usable(checking: Awaitable[T]) -> T:

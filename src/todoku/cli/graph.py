@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 import click
 
 from todoku.cli import DONE
+from todoku.cli._foreign import Elsewhere, elsewhere_options
 from todoku.cli._lab import lab_option
-from todoku.cli._reaching import Bench, colour, run, services, sources
+from todoku.cli._reaching import Examined, colour, examine, services
 from todoku.cli.reach import parse_kinds, title
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 @click.command(epilog="Example:  todoku graph svc/web -n shop -o svg -f web.svg")
 @lab_option
+@elsewhere_options
 @click.argument("names", nargs=-1, metavar="[svc/NAME]...")
 @click.option("--namespace", "-n", default="default", help="The Services' namespace.")
 @click.option("--all-namespaces", "-A", is_flag=True, help="Services of every namespace.")
@@ -40,29 +42,30 @@ def command(
     at: str,
     output: str,
     file: Path | None,
+    elsewhere: Elsewhere,
 ) -> int:
     """Draw the LAN and who gets into a Service by which address, from a fresh measurement."""
-    from todoku.lab.reachability import reach
     from todoku.reach.matrix import Effort
     from todoku.reach.targets import addresses
 
     kinds = parse_kinds(at)
 
-    async def work(bench: Bench) -> tuple[list[str], list[Report]]:
+    async def work(here: Examined) -> tuple[list[str], list[Report]]:
         from todoku.reach.draw.terminal import lan
 
-        listed = services(bench.world, names, namespace, all_namespaces)
-        asked = sources(bench.world, patterns, listed)
+        listed = services(here.world, names, namespace, all_namespaces)
+        asked = here.sources(patterns, listed)
         reports = [
-            await reach(
-                bench.survey, bench.world, asked, addresses(bench.world, service, kinds),
-                effort=Effort(), title=title(service),
+            await here.reach(
+                asked, addresses(here.world, service, kinds), effort=Effort(), title=title(service)
             )
             for service in listed
-        ]  # fmt: skip
-        return lan(bench.world, bench.survey.lab.topology.lan), reports
+        ]
+        return lan(here.world, here.lan) if here.lan else [], reports
 
-    drawn_lan, reports = run(lab, work)
+    drawn_lan, reports = examine(lab, elsewhere, work)
+    if elsewhere.dry_run:
+        return DONE
     text = _draw(drawn_lan, reports, output, coloured=colour() and file is None)
     if file is None:
         click.echo(text, nl=False)

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 import click
 
 from todoku.cli import DONE, FAILED, UNKNOWN
+from todoku.cli._foreign import Elsewhere, elsewhere_options
 from todoku.cli._lab import lab_option
-from todoku.cli._reaching import Bench, colour, run, services, sources, width
+from todoku.cli._reaching import Bench, Examined, colour, examine, services, width
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,6 +25,7 @@ _AT = ("pod", "clusterip", "nodeport", "lb", "external", "dns")
     epilog="Examples:  todoku reach svc/web   todoku reach -A --from 'outside/*'   todoku reach web -o json"
 )
 @lab_option
+@elsewhere_options
 @click.argument("names", nargs=-1, metavar="[svc/NAME]...")
 @click.option("--namespace", "-n", default="default", help="The Services' namespace.")
 @click.option("--all-namespaces", "-A", is_flag=True, help="Services of every namespace.")
@@ -56,32 +58,39 @@ def command(
     watch: bool,
     exit_code: bool,
     output: str,
+    elsewhere: Elsewhere,
 ) -> int:
-    """Show who reaches a Service, from where, by which address: real connections beside the prediction."""
-    from todoku.lab.reachability import reach
+    """Show who reaches a Service, from where, by which address: real connections beside the prediction.
+
+    With --kubeconfig or --context on any cluster: a Job on each node asks from inside, this machine from outside.
+    """
     from todoku.reach.matrix import Effort
     from todoku.reach.targets import addresses
 
     kinds = parse_kinds(at)
     effort = Effort(requests=requests, timeout_seconds=timeout)
 
-    async def work(bench: Bench) -> list[Report]:
-        listed = services(bench.world, names, namespace, all_namespaces)
-        asked = sources(bench.world, patterns, listed)
-        if watch:
+    if watch and elsewhere:
+        raise click.UsageError("--watch needs a lab: elsewhere every question costs a Job")
+
+    async def work(here: Examined) -> list[Report]:
+        listed = services(here.world, names, namespace, all_namespaces)
+        asked = here.sources(patterns, listed)
+        if watch and isinstance(here, Bench):
             from todoku.cli._watching import follow
 
-            await follow(bench, listed, asked, kinds, timeout)
+            await follow(here, listed, asked, kinds, timeout)
             return []
         return [
-            await reach(
-                bench.survey, bench.world, asked, addresses(bench.world, service, kinds),
-                effort=effort, title=title(service),
+            await here.reach(
+                asked, addresses(here.world, service, kinds), effort=effort, title=title(service)
             )
             for service in listed
-        ]  # fmt: skip
+        ]
 
-    reports = run(lab, work)
+    reports = examine(lab, elsewhere, work)
+    if elsewhere.dry_run:
+        return DONE
     show(reports, output)
     if exit_code and any(report.surprises for report in reports):
         return FAILED

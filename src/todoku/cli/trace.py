@@ -27,8 +27,16 @@ if TYPE_CHECKING:
 )
 @click.option("--view", default="full", type=click.Choice(["full", "summary", "one-line"]))
 @click.option("--output", "-o", default="text", type=click.Choice(["text", "json", "yaml"]))
+@click.option("--kubeconfig", "--context", "cluster", default="", hidden=True)
 def command(
-    lab: str, source: str, target: str, namespace: str, timeout: float, view: str, output: str
+    lab: str,
+    source: str,
+    target: str,
+    namespace: str,
+    timeout: float,
+    view: str,
+    output: str,
+    cluster: str,
 ) -> int:
     """Follow one connection FROM a machine or pod TO svc/NAME[:PORT][@KIND], pod/NAME:PORT or ADDRESS:PORT.
 
@@ -36,6 +44,11 @@ def command(
     """
     from todoku.reach.spec import parse_target
 
+    if cluster:
+        raise click.UsageError(
+            "a trace needs a lab: it looks into every namespace that a packet crosses; "
+            f"on another cluster ask `todoku reach --kubeconfig {cluster}`"
+        )
     try:
         parse_target(target, namespace)
     except ValueError as error:

@@ -34,12 +34,13 @@ def _assertion(cell: Cell) -> Object:
         if source.pod
         else f"{source.kind}/{source.name}"
     )
+    protocol = address.protocol.lower()
     # A pod or a node port is one of several of its kind, so it is named by its address.
     if address.at in (At.POD, At.NODEPORT, At.EXTERNAL):
-        target = f"{address.host}:{address.port}"
+        target = f"{address.host}:{address.port}/{protocol}"
     else:
         service = f"{address.service.namespace}/{address.service.name}"
-        target = f"svc/{service}:{address.service_port}@{address.at}"
+        target = f"svc/{service}:{address.service_port}/{protocol}@{address.at}"
     opened = cell.outcome is Outcome.OK
     body: Object = {"from": name, "to": target, "verdict": "allowed" if opened else "denied"}
     if opened and len(cell.backends) > 1:

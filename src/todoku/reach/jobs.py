@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
+import yaml
+
 from todoku.api.meta import Object
 from todoku.reach.outcome import Outcome
 from todoku.reach.probe import Attempt
@@ -21,29 +23,40 @@ DEFAULT_IMAGE = "registry.k8s.io/e2e-test-images/agnhost:2.53"
 _MARK = "todoku-reach"
 _TTL_SECONDS = 60
 
-# Every line of the plan is "INDEX HOST PORT"; every answer "todoku-reach INDEX WORD".  agnhost says the outcome in a
-# word; busybox's nc says it in a sentence of strerror(3).
+# Every line of the plan is "INDEX PROTOCOL HOST PORT"; every answer "todoku-reach INDEX WORDS".  agnhost says the
+# outcome in a word; busybox's nc in a sentence of strerror(3), and it has no UDP.  An nc that the outer `timeout` ends
+# was connected: its own -w bounds the connecting.
 _SCRIPT = r"""
 ask() {
   if [ -x /agnhost ]; then
-    said=$(/agnhost connect --timeout="${SECONDS_EACH}s" "$2:$3" 2>&1) && said=OK
+    said=$(/agnhost connect --protocol="$2" --timeout="${SECONDS_EACH}s" "$3:$4" 2>&1) && said=OK
+  elif [ "$2" = udp ]; then
+    said='no tool for udp'
   else
-    said=$(nc -w "$SECONDS_EACH" "$2" "$3" </dev/null 2>&1 >/dev/null) && said=OK
+    said=$(timeout "$((SECONDS_EACH + 1))" nc -w "$SECONDS_EACH" "$3" "$4" </dev/null 2>&1 >/dev/null)
+    code=$?
+    [ "$code" = 0 ] && said=OK
+    [ -z "$said" ] && case "$code" in 124|143) said=OK ;; esac
   fi
   printf 'todoku-reach %s %s\n' "$1" "$(printf %s "$said" | tr '\n' ' ')"
 }
 round=0
 while [ "$round" -lt "$ROUNDS" ]; do
-  printf '%s\n' "$PLAN" | while read -r index host port; do ask "$index" "$host" "$port" & done
-  wait
+  printf '%s\n' "$PLAN" | {
+    running=0
+    while read -r index protocol host port; do
+      ask "$index" "$protocol" "$host" "$port" &
+      running=$((running + 1))
+      [ "$((running % 32))" = 0 ] && wait
+    done
+    wait
+  }
   round=$((round + 1))
 done
-sleep "$SECONDS_EACH"
 echo 'todoku-reach done'
 """
 
 _WORDS = (
-    ("ok", Outcome.OK),
     ("refused", Outcome.REFUSED),
     ("timed out", Outcome.TIMEOUT),
     ("timeout", Outcome.TIMEOUT),
@@ -64,19 +77,25 @@ class Order:
     image: str = DEFAULT_IMAGE
     requests: int = 3
     timeout_seconds: int = 2
-    host_network: bool = False
     pull_secret: str = ""
 
 
-def job(order: Order, source: Source, addresses: Sequence[Address]) -> Object:
-    """The Job that asks every address from one source; `source.machine` is the node it runs on."""
-    plan = "\n".join(f"{i} {one.host} {one.port}" for i, one in enumerate(addresses) if one.host)
+def job(order: Order, source: Source, addresses: Sequence[Address], *, number: int = 0) -> Object:
+    """The Job that asks every address from one source; `source.machine` is the node it runs on.
+
+    `number` tells the Jobs of one run apart that ask from the same source.
+    """
+    plan = "\n".join(
+        f"{i} {one.protocol.lower()} {one.host} {one.port}"
+        for i, one in enumerate(addresses)
+        if one.host
+    )
     labels = {RUN_LABEL: order.run, SOURCE_LABEL: _label(source.name)}
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
         "metadata": {
-            "name": f"reach-{order.run}-{_label(source.name)}"[:63].rstrip("-."),
+            "name": f"reach-{order.run}-{number}-{_label(source.name)}"[:63].rstrip("-."),
             "namespace": order.namespace,
             "labels": labels,
         },
@@ -126,11 +145,34 @@ def _pod(order: Order, source: Source, plan: str) -> Object:
             }
         ],
     }
-    if order.host_network:
+    if source.kind == "node":
         spec["hostNetwork"] = True
     if order.pull_secret:
         spec["imagePullSecrets"] = [{"name": order.pull_secret}]
     return spec
+
+
+class _Dumper(yaml.SafeDumper):
+    """Scripts as blocks, nothing by reference: for people to read before they allow it."""
+
+    def ignore_aliases(self, data: object) -> bool:
+        return True
+
+
+def _text(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
+    return dumper.represent_scalar(
+        "tag:yaml.org,2002:str", text, style="|" if "\n" in text else None
+    )
+
+
+_Dumper.add_representer(str, _text)
+
+
+def manifests(objects: Iterable[Object]) -> str:
+    """Objects as YAML documents."""
+    return "".join(
+        "---\n" + yaml.dump(one, Dumper=_Dumper, sort_keys=False, width=120) for one in objects
+    )
 
 
 def answers(log: str) -> dict[int, list[Attempt]]:
@@ -153,12 +195,14 @@ def outcome(said: str) -> Outcome:
     lowered = said.strip().lower()
     if not lowered:
         return Outcome.TIMEOUT
+    if lowered == "ok":
+        return Outcome.OK
     return next((word for text, word in _WORDS if text in lowered), Outcome.UNKNOWN)
 
 
 def needed_access(namespace: str) -> list[tuple[str, str, str, str]]:
     """(verb, group, resource, namespace) of everything a run does; "" as namespace means all."""
-    read = [("list", "", one, "") for one in ("services", "nodes", "pods")]
+    read = [("list", "", one, "") for one in ("services", "nodes", "pods", "namespaces")]
     read.append(("list", "discovery.k8s.io", "endpointslices", ""))
     jobs = [(verb, "batch", "jobs", namespace) for verb in ("create", "get", "list", "delete")]
     logs = [("list", "", "pods", namespace), ("get", "", "pods/log", namespace)]

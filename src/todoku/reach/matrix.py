@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from todoku.aio import log as logs
 from todoku.reach.outcome import Outcome
 from todoku.reach.predict import predict
-from todoku.reach.probe import Attempt, Question, Tuple5, Vantage, attempt
+from todoku.reach.probe import Attempt, Question, Tuple5, Vantage, attempt, payload_for
 from todoku.reach.report import Cell, Report
 from todoku.reach.targets import Address, Source
 from todoku.reach.witness import Answer, Witnesses
@@ -102,7 +102,12 @@ async def _probe(
     if vantage is None:
         return [], "the source is not running, so nothing can be asked from it"
     question = Question(
-        address.host, address.port, address.protocol, effort.timeout_seconds, effort.speak
+        address.host,
+        address.port,
+        address.protocol,
+        effort.timeout_seconds,
+        effort.speak,
+        payload_for(address.service_port or address.port),
     )
 
     async def once() -> Attempt:

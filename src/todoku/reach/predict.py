@@ -89,10 +89,16 @@ def _to_node_port(world: World, source: Source, address: Address, service: Objec
 
 
 def _to_balancer(world: World, source: Source, address: Address, service: Object) -> Prediction:
+    if not _is_address(address.host):
+        return Prediction(
+            _ANYTHING, Code.NOT_PREDICTED
+        )  # a name that the balancer's own DNS serves
     modes = {one.get("ip"): one.get("ipMode", "VIP") for one in ingress(service)}
     by_proxy = modes.get(address.host) == "Proxy"
     if source.kind == "outside" or by_proxy:
         node = announcer(world, service, address.host)
+        if node is None and world.gateway == "unknown":
+            return Prediction(_ANYTHING, Code.NOT_PREDICTED)  # somebody else's balancer
         if node is None:
             code = Code.LB_IPMODE_PROXY if by_proxy else Code.ARP_UNANSWERED
             return Prediction(_SILENCE, code)
@@ -184,10 +190,18 @@ def announcer(world: World, service: Object, address: str) -> str | None:
     return elected if isinstance(elected, str) else None
 
 
+def _is_address(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
+
+
 def _in_source_ranges(world: World, source: Source, service: Object) -> bool:
     ranges = service["spec"].get("loadBalancerSourceRanges") or ()
     same_family = [one for one in ranges if (":" in one) == (":" in source.address)]
-    return not same_family or inside(source.address, same_family)
+    return not same_family or not source.address or inside(source.address, same_family)
 
 
 def _to_nowhere(world: World, source: Source, host: str, code: Code) -> Prediction:
@@ -196,6 +210,7 @@ def _to_nowhere(world: World, source: Source, host: str, code: Code) -> Predicti
         "drop": frozenset({Outcome.TIMEOUT}),
         "reject": frozenset({Outcome.NO_ROUTE}),
         "none": frozenset({Outcome.NO_ROUTE}),
+        "unknown": frozenset({Outcome.TIMEOUT, Outcome.NO_ROUTE, Outcome.REFUSED}),
     }
     return Prediction(words[world.gateway], code)
 

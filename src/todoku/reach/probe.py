@@ -22,6 +22,9 @@ Transport = Literal["TCP", "UDP"]
 _HTTP_REQUEST = b"GET / HTTP/1.1\r\nHost: %s\r\nUser-Agent: todoku\r\nConnection: close\r\n\r\n"
 # RST on close: the probe leaves no TIME_WAIT behind in the source's namespace (SO_LINGER, socket(7)).
 _LINGER_RESET = struct.pack("ii", 1, 0)
+PAYLOAD = b"todoku\n"
+# A DNS server does not answer what is no query: A record of "kubernetes.", recursion desired (RFC 1035 4.1).
+_DNS_QUERY = b"\x54\x4b\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\x0akubernetes\x00\x00\x01\x00\x01"
 _ANSWER_LIMIT = 64 * 1024
 
 
@@ -33,7 +36,7 @@ class Vantage(Protocol):
 
     @property
     def netns(self) -> str:
-        """Path of the network namespace, e.g. `/proc/77/root/…/net`."""
+        """Path of the network namespace, e.g. `/proc/77/root/…/net`; "" is this process's own."""
 
     @property
     def nameservers(self) -> tuple[str, ...]:
@@ -77,8 +80,13 @@ class Question:
     protocol: Transport = "TCP"
     timeout_seconds: float = 2.0
     speak: bool = True
-    payload: bytes = b"todoku\n"
+    payload: bytes = PAYLOAD
     type_of_service: int = 0  # IP_TOS, by which a trace tags its packets
+
+
+def payload_for(port: int) -> bytes:
+    """What a server at this UDP port may answer: a query where names are served, a line elsewhere."""
+    return _DNS_QUERY if port == 53 else PAYLOAD
 
 
 async def attempt(vantage: Vantage, question: Question) -> Attempt:
@@ -92,7 +100,7 @@ async def attempt(vantage: Vantage, question: Question) -> Attempt:
         return Attempt(Outcome.DNS, _since(started))
     datagram = question.protocol == "UDP"
     kind = socket.SOCK_DGRAM if datagram else socket.SOCK_STREAM
-    with socket_in(vantage.netns, _family(address), kind) as sock:
+    with _socket(vantage, address, kind) as sock:
         sock.setblocking(False)
         if question.type_of_service:
             sock.setsockopt(socket.IPPROTO_IP, socket.IP_TOS, question.type_of_service)
@@ -180,7 +188,7 @@ async def resolve(vantage: Vantage, name: str) -> str | None:
 
 async def _ask(vantage: Vantage, server: str, query: bytes) -> bytes | None:
     loop = asyncio.get_running_loop()
-    with socket_in(vantage.netns, _family(server), socket.SOCK_DGRAM) as sock:
+    with _socket(vantage, server, socket.SOCK_DGRAM) as sock:
         sock.setblocking(False)
         try:
             async with asyncio.timeout(1.0):
@@ -194,6 +202,12 @@ async def _ask(vantage: Vantage, server: str, query: bytes) -> bytes | None:
 def _candidates(name: str, search: tuple[str, ...]) -> list[str]:
     searched = [f"{name}.{domain}" for domain in search]
     return [*searched, name] if name.count(".") < 5 else [name, *searched]
+
+
+def _socket(vantage: Vantage, address: str, kind: socket.SocketKind) -> socket.socket:
+    if not vantage.netns:  # needs no rights
+        return socket.socket(_family(address), kind)
+    return socket_in(vantage.netns, _family(address), kind)
 
 
 def _family(address: str) -> socket.AddressFamily:

@@ -86,7 +86,7 @@ def _of_port(world: World, service: Object, port: Object) -> Iterable[Address]:
 
     for end in sorted(usable(world.endpoints(service, port)), key=_numerically):
         yield replace(
-            base, at=At.POD, label=f"{end.address}:{end.port}", host=end.address, port=end.port,
+            base, at=At.POD, label=f"{end.address}:{end.port}{'/udp' * (protocol == 'UDP')}", host=end.address, port=end.port,
             node=end.node, pod=end.pod,
         )  # fmt: skip
     for cluster_ip in _cluster_ips(spec):
@@ -113,7 +113,11 @@ def _node_ports(world: World, base: Address, node_port: int) -> Iterable[Address
 
 
 def _balanced(service: Object, base: Address, suffix: str) -> Iterable[Address]:
-    given = [one["ip"] for one in ingress(service) if one.get("ip")]
+    given = [
+        one.get("ip") or one["hostname"]
+        for one in ingress(service)
+        if "ip" in one or "hostname" in one
+    ]
     for ip in given:
         yield replace(base, label=f"{ip}:{suffix}", host=ip)
     if not given:

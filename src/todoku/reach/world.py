@@ -12,7 +12,8 @@ from todoku.api.meta import Key, Object, key_of
 from todoku.loadbalancer import config
 from todoku.loadbalancer.fields import BadConfig
 
-GatewayPolicy = Literal["drop", "reject", "none"]
+GatewayPolicy = Literal["drop", "reject", "none", "unknown"]
+"""What the hosts' default gateway does with what it does not know; outside a lab nobody can tell."""
 
 
 @dataclass(frozen=True, slots=True)
