@@ -119,7 +119,7 @@ class ApiServer:
             for follower in tuple(collection.followers):
                 follower.close()
         if self._runner:
-            await self._runner.cleanup()
+            await _end(self._runner)
         if stop:
             await stop()
 
@@ -153,6 +153,17 @@ class ApiServer:
         trace: TracebackType | None,
     ) -> None:
         await self.stop()
+
+
+async def _end(runner: web.ServerRunner) -> None:
+    """Stop listening, let requests finish for a moment, then leave no connection behind."""
+    server = runner.server
+    transports = [one.transport for one in server.connections] if server else []
+    await runner.cleanup()
+    for transport in transports:
+        if transport is not None:  # its client may never answer the farewell of TLS
+            transport.abort()
+    await asyncio.sleep(0)  # transports close their sockets in the loop's next round
 
 
 def tls_context(config: Config) -> ssl.SSLContext:
