@@ -7,13 +7,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar
 
-from todoku.api import errors, placement
+from todoku.api import placement
 from todoku.api.meta import Key, Object, copy, key_of
 from todoku.api.selectors import from_selector
 from todoku.client import WatchEvent
 from todoku.controllers import pods, revisions
 from todoku.controllers.claims import plan_claims, settle_claims
-from todoku.controllers.controller import Controller, deleting, owner_uid
+from todoku.controllers.controller import deleting, owner_uid
+from todoku.controllers.pod_owner import PodOwner
 from todoku.controllers.rollout import scaled_value
 
 BURST = 250
@@ -256,13 +257,12 @@ def status(
     return found | {k: old[k] for k in ("collisionCount", "conditions") if k in old}
 
 
-class DaemonSetController(Controller):
+class DaemonSetController(PodOwner):
     name: ClassVar[str] = "daemonset"
     reconciles: ClassVar[str] = "daemonsets.apps"
 
     def setup(self) -> None:
-        self.pods = self.watch("pods", self._pod_changed)
-        pods.index(self.pods)
+        super().setup()
         self.revisions = self.watch(revisions.RESOURCE, self.enqueue_owner("DaemonSet"))
         self.nodes = self.watch("nodes", self._node_changed)
 
@@ -304,12 +304,11 @@ class DaemonSetController(Controller):
         quiet = not (decided.create or decided.delete or decided.failed)
         update = plan_update(one, nodes, owned, digest, now) if quiet else Update()
         failure = await self._apply(one, decided, update, digest)
-        here = self.pods.by_index("namespace", key.namespace)
-        mine = [pod for pod in here if owner_uid(pod) == one["metadata"]["uid"]]
-        await self._write(one, status(one, nodes, mine, digest, now))
+        mine = self.mine(one)
+        await self.settle_status(one, status(one, nodes, mine, digest, now))
         used = {(pod["metadata"].get("labels") or {}).get(revisions.HASH, "") for pod in mine}
         await revisions.trim(self.client, one, history.revisions, used | {digest})
-        self._look_again(key, one, mine, now)
+        self.look_again(key, one, mine, now)
         if failure is not None:
             raise failure
 
@@ -322,62 +321,16 @@ class DaemonSetController(Controller):
             self.recorder.event(one, "Warning", "FailedDaemonPod", text)
         doomed = [*decided.delete, *decided.failed, *update.delete]
         results = await asyncio.gather(
-            *(self._delete(one, pod) for pod in doomed), return_exceptions=True
+            *(self.delete_pod(one, pod) for pod in doomed), return_exceptions=True
         )
         failure = next((r for r in results if isinstance(r, Exception)), None)
-        await self.pods.until(
-            lambda: not any(self._lives(pod) for pod in doomed) or failure is not None
+        if failure is None:
+            await self.until_gone(doomed)
+        names = [*decided.create, *update.create][:BURST]
+        created = await self.create_pods(
+            one, len(names), lambda number: daemon_pod(one, names[number], digest)
         )
-        created = await self._create(one, [*decided.create, *update.create][:BURST], digest)
         return failure or created
-
-    async def _create(self, one: Object, names: Sequence[str], digest: str) -> Exception | None:
-        async def make(number: int) -> Object:
-            made = await self.client.create("pods", daemon_pod(one, names[number], digest))
-            self.recorder.event(
-                one, "Normal", "SuccessfulCreate", f"Created pod: {made['metadata']['name']}"
-            )
-            return made
-
-        made, failure = await pods.slow_start(len(names), make)
-        if made:
-            await self.pods.reached(str(max(int(p["metadata"]["resourceVersion"]) for p in made)))
-        if isinstance(failure, errors.Forbidden) and "being terminated" in str(failure):
-            return None
-        if failure is not None:
-            self.recorder.event(one, "Warning", "FailedCreate", f"Error creating: {failure}")
-        return failure
-
-    async def _delete(self, one: Object, pod: Object) -> None:
-        meta = pod["metadata"]
-        try:
-            await self.client.delete("pods", meta["name"], meta["namespace"], uid=meta["uid"])
-        except (errors.NotFound, errors.Conflict):
-            return
-        self.recorder.event(one, "Normal", "SuccessfulDelete", f"Deleted pod: {meta['name']}")
-
-    def _lives(self, pod: Object) -> bool:
-        now = self.pods.get(key_of(pod))
-        return (
-            now is not None
-            and now["metadata"]["uid"] == pod["metadata"]["uid"]
-            and not deleting(now)
-        )
-
-    async def _write(self, one: Object, new: Object) -> None:
-        if (one.get("status") or {}) == new:
-            return
-        written = await self.client.update(
-            self.reconciles, one | {"status": new}, subresource="status"
-        )
-        await self.cache.reached(written["metadata"]["resourceVersion"])
-
-    def _look_again(self, key: Key, one: Object, owned: Sequence[Object], now: float) -> None:
-        min_ready = one["spec"].get("minReadySeconds", 0)
-        waits = [pods.available_in(pod, min_ready, now) for pod in owned] if min_ready else []
-        due = [wait for wait in waits if wait is not None]
-        if due:
-            self.queue.add_after(key, max(min(due), 0.05))
 
 
 def _matters(node: Object) -> tuple[object, ...]:

@@ -12,20 +12,17 @@ from todoku.api.selectors import from_selector
 from todoku.client import WatchEvent
 from todoku.controllers import conditions, indexes, job_plan, pods
 from todoku.controllers.claims import plan_claims, settle_claims
-from todoku.controllers.controller import Controller, deleting, owner_key, owner_uid
+from todoku.controllers.controller import deleting, owner_key, owner_uid
 from todoku.controllers.job_plan import FINALIZER, INDEX, Plan, View
+from todoku.controllers.pod_owner import PodOwner
 
 MANAGED_BY = "kubernetes.io/job-controller"
 UNCOUNTED_LIMIT = 500
 
 
-class JobController(Controller):
+class JobController(PodOwner):
     name: ClassVar[str] = "job"
     reconciles: ClassVar[str] = "jobs.batch"
-
-    def setup(self) -> None:
-        self.pods = self.watch("pods", self._pod_changed)
-        pods.index(self.pods)
 
     def _pod_changed(self, event: WatchEvent) -> None:
         self.enqueue_owner("Job")(event)
@@ -68,39 +65,10 @@ class JobController(Controller):
 
     async def _apply(self, view: View, decided: Plan) -> Exception | None:
         job = view.job
-        await asyncio.gather(*(self._delete(job, pod) for pod in decided.delete))
-        await self.pods.until(lambda: not any(self._lives(pod) for pod in decided.delete))
-
-        async def one(number: int) -> Object:
-            made = await self.client.create("pods", make_pod(view, decided.create[number]))
-            self.recorder.event(
-                job, "Normal", "SuccessfulCreate", f"Created pod: {made['metadata']['name']}"
-            )
-            return made
-
-        made, failure = await pods.slow_start(len(decided.create), one)
-        if made:
-            await self.pods.reached(str(max(int(p["metadata"]["resourceVersion"]) for p in made)))
-        if isinstance(failure, errors.Forbidden) and "being terminated" in str(failure):
-            return None
-        if failure is not None:
-            self.recorder.event(job, "Warning", "FailedCreate", f"Error creating: {failure}")
-        return failure
-
-    async def _delete(self, job: Object, pod: Object) -> None:
-        meta = pod["metadata"]
-        try:
-            await self.client.delete("pods", meta["name"], meta["namespace"], uid=meta["uid"])
-        except (errors.NotFound, errors.Conflict):
-            return
-        self.recorder.event(job, "Normal", "SuccessfulDelete", f"Deleted pod: {meta['name']}")
-
-    def _lives(self, pod: Object) -> bool:
-        now = self.pods.get(key_of(pod))
-        return (
-            now is not None
-            and now["metadata"]["uid"] == pod["metadata"]["uid"]
-            and not deleting(now)
+        await asyncio.gather(*(self.delete_pod(job, pod) for pod in decided.delete))
+        await self.until_gone(decided.delete)
+        return await self.create_pods(
+            job, len(decided.create), lambda number: make_pod(view, decided.create[number])
         )
 
     async def _count(
@@ -117,9 +85,9 @@ class JobController(Controller):
         job = await self._write(job, status)
         await self._release([one.pod for one in noted])
         done, lost = job_plan.uncounted(job)
-        left = {pod["metadata"]["uid"] for pod in self._mine(job) if job_plan.tracked(pod)}
+        left = {pod["metadata"]["uid"] for pod in self.mine(job) if job_plan.tracked(pod)}
         status = settled(job, left)
-        waits = any(not pods.is_terminal(pod) for pod in self._mine(job))
+        waits = any(not pods.is_terminal(pod) for pod in self.mine(job))
         all_counted = len(noted) == len(view.fresh) and not (set(done) | set(lost)) & left
         if ending is not None and all_counted and not waits:
             status = final(status, ending, now)
@@ -130,12 +98,8 @@ class JobController(Controller):
             )
         return await self._write(job, status)
 
-    def _mine(self, job: Object) -> list[Object]:
-        here = self.pods.by_index("namespace", job["metadata"]["namespace"])
-        return [pod for pod in here if owner_uid(pod) == job["metadata"]["uid"]]
-
     def _active_now(self, job: Object) -> list[Object]:
-        return [pod for pod in self._mine(job) if pods.is_active(pod)]
+        return [pod for pod in self.mine(job) if pods.is_active(pod)]
 
     async def _write(self, job: Object, status: Object) -> Object:
         if (job.get("status") or {}) == status:

@@ -8,13 +8,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from todoku.api import errors, times
+from todoku.api import times
 from todoku.api.meta import Key, Object, key_of
 from todoku.api.selectors import LabelSelector, from_map, from_selector
 from todoku.client import WatchEvent
 from todoku.controllers import conditions, pods
 from todoku.controllers.claims import plan_claims, settle_claims
-from todoku.controllers.controller import Controller, deleting, owner_key, owner_uid
+from todoku.controllers.controller import deleting, owner_key, owner_uid
+from todoku.controllers.pod_owner import PodOwner
 
 BURST = 500
 
@@ -77,16 +78,12 @@ def status(
     return new
 
 
-class ReplicaSetController(Controller):
+class ReplicaSetController(PodOwner):
     """Also serves ReplicationControllers, which differ in their kind and selector only."""
 
     name: ClassVar[str] = "replicaset"
     reconciles: ClassVar[str] = "replicasets.apps"
     kind: ClassVar[str] = "ReplicaSet"
-
-    def setup(self) -> None:
-        self.pods = self.watch("pods", self._pod_changed)
-        pods.index(self.pods)
 
     def _pod_changed(self, event: WatchEvent) -> None:
         pod = event.object
@@ -116,61 +113,31 @@ class ReplicaSetController(Controller):
         wanted = rs["spec"].get("replicas", 1)
         decided = Plan() if deleting(rs) else plan(wanted, owned, self._related(rs, owned), now)
         failure = await self._apply(rs, decided)
-        await self._write_status(rs, status(rs, owned, failure, decided, now))
-        self._look_again(key, rs, owned, now)
+        await self.settle_status(rs, status(rs, owned, failure, decided, now))
+        self.look_again(key, rs, owned, now)
         if failure is not None:
             raise failure
 
     async def _apply(self, rs: Object, decided: Plan) -> Exception | None:
+        prefix, template = rs["metadata"]["name"], rs["spec"]["template"]
         if decided.create:
-            return await self._create(rs, decided.create)
+            return await self.create_pods(
+                rs, decided.create, lambda _: pods.from_template(template, rs, prefix=prefix)
+            )
         if decided.delete:
             return await self._delete(rs, decided.delete)
         return None
 
-    async def _create(self, rs: Object, count: int) -> Exception | None:
-        async def one(number: int) -> Object:
-            pod = pods.from_template(rs["spec"]["template"], rs, prefix=rs["metadata"]["name"])
-            made = await self.client.create("pods", pod)
-            text = f"Created pod: {made['metadata']['name']}"
-            self.recorder.event(rs, "Normal", "SuccessfulCreate", text)
-            return made
-
-        made, failure = await pods.slow_start(count, one)
-        if failure is not None:
-            if isinstance(failure, errors.Forbidden) and "being terminated" in str(failure):
-                return None  # the namespace goes, and this set with it
-            self.recorder.event(rs, "Warning", "FailedCreate", f"Error creating: {failure}")
-        if made:
-            newest = max(int(pod["metadata"]["resourceVersion"]) for pod in made)
-            await self.pods.reached(str(newest))
-        return failure
-
     async def _delete(self, rs: Object, doomed: Sequence[Object]) -> Exception | None:
-        async def one(pod: Object) -> None:
-            meta = pod["metadata"]
-            try:
-                await self.client.delete("pods", meta["name"], meta["namespace"], uid=meta["uid"])
-            except (errors.NotFound, errors.Conflict):
-                return  # gone already
-            text = f"Deleted pod: {meta['name']}"
-            self.recorder.event(rs, "Normal", "SuccessfulDelete", text)
-
-        results = await asyncio.gather(*(one(pod) for pod in doomed), return_exceptions=True)
+        results = await asyncio.gather(
+            *(self.delete_pod(rs, pod) for pod in doomed), return_exceptions=True
+        )
         failure = next((one for one in results if isinstance(one, Exception)), None)
         if failure is not None:
             self.recorder.event(rs, "Warning", "FailedDelete", f"Error deleting: {failure}")
             return failure
-        await self.pods.until(lambda: not any(self._lives(pod) for pod in doomed))
+        await self.until_gone(doomed)
         return None
-
-    def _lives(self, pod: Object) -> bool:
-        now = self.pods.get(key_of(pod))
-        return (
-            now is not None
-            and now["metadata"]["uid"] == pod["metadata"]["uid"]
-            and not deleting(now)
-        )
 
     def _related(self, rs: Object, owned: Sequence[Object]) -> Sequence[Object]:
         """Active pods of all sets with the same controller: of the same Deployment."""
@@ -184,22 +151,6 @@ class ReplicaSetController(Controller):
         }
         here = self.pods.by_index("namespace", rs["metadata"]["namespace"])
         return [pod for pod in here if owner_uid(pod) in siblings and pods.is_active(pod)]
-
-    async def _write_status(self, rs: Object, new: Object) -> None:
-        if (rs.get("status") or {}) == new:
-            return
-        written = await self.client.update(
-            self.reconciles, rs | {"status": new}, subresource="status"
-        )
-        await self.cache.reached(written["metadata"]["resourceVersion"])
-
-    def _look_again(self, key: Key, rs: Object, owned: Sequence[Object], now: float) -> None:
-        """Ready pods become available by time alone."""
-        min_ready = rs["spec"].get("minReadySeconds", 0)
-        waits = [pods.available_in(pod, min_ready, now) for pod in owned] if min_ready else []
-        due = [wait for wait in waits if wait is not None]
-        if due:
-            self.queue.add_after(key, max(min(due), 0.05))
 
 
 class ReplicationControllerController(ReplicaSetController):

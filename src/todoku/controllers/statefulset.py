@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import ClassVar
 
 from todoku.api import errors
@@ -11,7 +10,8 @@ from todoku.api.selectors import from_selector
 from todoku.client import WatchEvent
 from todoku.controllers import pods, revisions
 from todoku.controllers.claims import plan_claims, settle_claims
-from todoku.controllers.controller import Controller, deleting, owner_uid
+from todoku.controllers.controller import deleting, owner_uid
+from todoku.controllers.pod_owner import PodOwner
 from todoku.controllers.statefulset_plan import (
     Plan,
     make_claims,
@@ -22,13 +22,12 @@ from todoku.controllers.statefulset_plan import (
 )
 
 
-class StatefulSetController(Controller):
+class StatefulSetController(PodOwner):
     name: ClassVar[str] = "statefulset"
     reconciles: ClassVar[str] = "statefulsets.apps"
 
     def setup(self) -> None:
-        self.pods = self.watch("pods", self._pod_changed)
-        pods.index(self.pods)
+        super().setup()
         self.claims = self.watch("persistentvolumeclaims")
         self.revisions = self.watch(revisions.RESOURCE, self.enqueue_owner("StatefulSet"))
 
@@ -56,12 +55,12 @@ class StatefulSetController(Controller):
         now = self.clock.now()
         decided = plan(one, owned, current=current, update=update, now=now)
         failure = await self._apply(one, decided, templates)
-        owned = self._mine(one)
+        owned = self.mine(one)
         new = status(one, owned, current=current, update=update, name_of=name_of, now=now)
-        await self._write(one, new)
+        await self.settle_status(one, new)
         used = {(pod["metadata"].get("labels") or {}).get(revisions.HASH, "") for pod in owned}
         await revisions.trim(self.client, one, history.revisions, used | {update, current})
-        self._look_again(key, one, owned, now)
+        self.look_again(key, one, owned, now)
         if failure is not None:
             raise failure
 
@@ -71,10 +70,6 @@ class StatefulSetController(Controller):
         candidates = [p for p in here if owner_uid(p) or ordinal(p, one) >= 0]
         claims = plan_claims(one, from_selector(one["spec"]["selector"]), candidates)
         return await settle_claims(self.client, "pods", self.reconciles, one, claims)
-
-    def _mine(self, one: Object) -> list[Object]:
-        here = self.pods.by_index("namespace", one["metadata"]["namespace"])
-        return [pod for pod in here if owner_uid(pod) == one["metadata"]["uid"]]
 
     def _current(self, one: Object, name_of: dict[str, str], update: str) -> str:
         """The hash of the revision that the status calls current; the newest if it is gone."""
@@ -90,8 +85,9 @@ class StatefulSetController(Controller):
             self.recorder.event(one, "Warning", f"Recreating{word}Pod", text)
         doomed = [*decided.recreate, *decided.delete]
         for pod in doomed:
-            await self._delete(one, pod)
-        await self.pods.until(lambda: not any(self._lives(pod) for pod in doomed))
+            text = f"delete Pod {pod['metadata']['name']} in StatefulSet {one['metadata']['name']} successful"
+            await self.delete_pod(one, pod, said=text)
+        await self.until_gone(doomed)
         for number, digest in decided.create:
             try:
                 await self._create(one, number, digest, templates[digest])
@@ -127,35 +123,3 @@ class StatefulSetController(Controller):
             raise
         self.recorder.event(one, "Normal", "SuccessfulCreate", f"create {where} successful")
         await self.pods.reached(made["metadata"]["resourceVersion"])
-
-    async def _delete(self, one: Object, pod: Object) -> None:
-        meta = pod["metadata"]
-        try:
-            await self.client.delete("pods", meta["name"], meta["namespace"], uid=meta["uid"])
-        except (errors.NotFound, errors.Conflict):
-            return
-        text = f"delete Pod {meta['name']} in StatefulSet {one['metadata']['name']} successful"
-        self.recorder.event(one, "Normal", "SuccessfulDelete", text)
-
-    def _lives(self, pod: Object) -> bool:
-        now = self.pods.get(key_of(pod))
-        return (
-            now is not None
-            and now["metadata"]["uid"] == pod["metadata"]["uid"]
-            and not deleting(now)
-        )
-
-    async def _write(self, one: Object, new: Object) -> None:
-        if (one.get("status") or {}) == new:
-            return
-        written = await self.client.update(
-            self.reconciles, one | {"status": new}, subresource="status"
-        )
-        await self.cache.reached(written["metadata"]["resourceVersion"])
-
-    def _look_again(self, key: Key, one: Object, owned: Sequence[Object], now: float) -> None:
-        min_ready = one["spec"].get("minReadySeconds", 0)
-        waits = [pods.available_in(pod, min_ready, now) for pod in owned] if min_ready else []
-        due = [wait for wait in waits if wait is not None]
-        if due:
-            self.queue.add_after(key, max(min(due), 0.05))
