@@ -57,10 +57,13 @@ def test_healing_undoes_all_and_may_be_repeated(lan):
 
 def test_delay_holds_frames_or_names_the_missing_kernel_part(lan):
     switch, a = lan
+    refusal = ""
     try:
         faults.delay(switch.path, "b", 40)
     except faults.KernelLacks as error:
-        assert "netem" in str(error)
+        refusal = str(error)
+    if refusal:
+        assert "netem" in refusal
         assert lost(a, 2) == 0
         return
     said = a.run("ping", "-c", "3", "-i", "0.1", "10.9.9.2")

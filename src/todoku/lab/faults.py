@@ -29,8 +29,9 @@ def lose(switch: str, machine: str, percent: float) -> None:
     `switch` is the path of the switch's network namespace.  Raises KernelLacks.
     """
     table = _table(machine)
+    last = max(round(percent * _STEPS / 100), 1) - 1
     rules = "\n".join(
-        f"    {direction} {port(machine)} numgen random mod {_STEPS} < {round(percent * _STEPS / 100)} counter drop"
+        f"    {direction} {port(machine)} numgen random mod {_STEPS} <= {last} counter drop"
         for direction in ("iifname", "oifname")
     )
     try:
