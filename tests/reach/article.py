@@ -13,9 +13,9 @@ from todoku.reach.world import Machine, Route, World
 NODES = {"master1": "131", "worker1": "132", "worker2": "133"}
 HOSTS = {"rhel8host": "201", "al9host": "202"}
 PODS = {
-    "httpd-a": ("10.244.1.2", "worker1.internal"),
-    "httpd-b": ("10.244.1.3", "worker1.internal"),
-    "httpd-c": ("10.244.2.2", "worker2.internal"),
+    "httpd-deployment-a": ("10.244.1.2", "worker1.internal"),
+    "httpd-deployment-b": ("10.244.1.3", "worker1.internal"),
+    "httpd-deployment-c": ("10.244.2.2", "worker2.internal"),
 }
 LB_IP = "192.168.11.136"
 

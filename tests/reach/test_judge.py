@@ -47,6 +47,8 @@ ROWS = [
     ("allowed fails", OUTSIDE.format(at="clusterip") + ", verdict: allowed", NODE_PORT, Status.FAILED),
     ("denied fails", OUTSIDE.format(at="lb") + ", verdict: denied", BALANCED, Status.FAILED),
     ("nobody got in: vacuous", OUTSIDE.format(at="nodeport") + ", verdict: denied", DOWN, Status.VACUOUS),
+    ("absent holds while it is pending", OUTSIDE.format(at="lb") + ", verdict: absent", PENDING, Status.PASSED),
+    ("absent fails once there is an address", OUTSIDE.format(at="lb") + ", verdict: absent", BALANCED, Status.FAILED),
     ("pending is skipped, never denied", OUTSIDE.format(at="lb") + ", verdict: denied", PENDING, Status.SKIPPED),
 ]  # fmt: skip
 

@@ -39,7 +39,7 @@ def verdict(here: World, who: str, at: At, on: str = "") -> tuple[Code, set[Outc
 CLUSTER_IP, NODE_PORT = service(), service("NodePort")
 BALANCED = with_ingress(service("LoadBalancer"))
 LOCAL = with_ingress(service("LoadBalancer", externalTrafficPolicy="Local"))
-ONE_POD = {"httpd-c": PODS["httpd-c"]}
+ONE_POD = {"httpd-deployment-c": PODS["httpd-deployment-c"]}
 OK = {Outcome.OK}
 
 ROWS = [
@@ -47,7 +47,7 @@ ROWS = [
     ("outside knows no pod network", world(CLUSTER_IP), "rhel8host", At.POD, "", Code.POD_NETWORK_INSIDE_ONLY, {Outcome.TIMEOUT}),
     ("a rejecting gateway says so", world(CLUSTER_IP, gateway="reject"), "rhel8host", At.POD, "", Code.POD_NETWORK_INSIDE_ONLY, {Outcome.NO_ROUTE}),
     ("a node reaches the ClusterIP", world(CLUSTER_IP), "master1", At.CLUSTERIP, "", Code.OPEN, OK),
-    ("a pod reaches the ClusterIP that leads to itself too", world(CLUSTER_IP), "pod/httpd-a", At.CLUSTERIP, "", Code.OPEN, OK),
+    ("a pod reaches the ClusterIP that leads to itself too", world(CLUSTER_IP), "pod/httpd-deployment-a", At.CLUSTERIP, "", Code.OPEN, OK),
     ("outside knows no ClusterIP", world(CLUSTER_IP), "al9host", At.CLUSTERIP, "", Code.CLUSTERIP_INSIDE_ONLY, {Outcome.TIMEOUT}),
     ("a route through a node opens it",
      world(CLUSTER_IP, machines=[*map(machine, ALL[:4]), machine("al9host", routes=(Route("10.96.0.0/12", "192.168.11.132"),))]),

@@ -1,27 +1,33 @@
 """A real connection followed through real rules: client - LAN - node (DNAT, masquerade) - pod."""
 
+import asyncio
+import socket
+import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import pytest
 
-from tests.support.netns import Netns, Server, connect, namespaces
+from tests.support.netns import Netns, Server, ask, connect, namespaces
 from todoku.linux.nftables import Nft
-from todoku.reach.probe import Question
-from todoku.reach.trace import arming
+from todoku.reach.probe import Question, Transport
+from todoku.reach.trace import arming, pcapng
 from todoku.reach.trace.assemble import assemble
-from todoku.reach.trace.collect import Ground, collect
+from todoku.reach.trace.collect import Ground, NothingHeard, collect, overhear
 from todoku.reach.trace.facts import Place, Trace
 from todoku.reach.trace.render import full, one_line, to_json
 
 pytestmark = pytest.mark.kernel
 
+BACKENDS = [("10.1.0.2", port) for port in (80, 81, 53, 54)]
 RULES = """
 table ip services {
   chain prerouting {
     type nat hook prerouting priority -100; policy accept;
     tcp dport 30080 meta mark set 0x4000 dnat to 10.1.0.2:80
     tcp dport 30081 dnat to 10.1.0.2:81
+    udp dport 30053 dnat to 10.1.0.2:53
+    udp dport 30054 dnat to 10.1.0.2:54
   }
   chain postrouting {
     type nat hook postrouting priority 100; policy accept;
@@ -46,13 +52,26 @@ class Vantage:
 @dataclass(frozen=True)
 class Lab:
     ground: Ground
+    client: Netns
     node: Netns
 
-    async def trace(self, host: str, port: int) -> Trace:
+    async def trace(
+        self, host: str, port: int, protocol: Transport = "TCP", *, record: bool = False
+    ) -> Trace:
         source = self.ground.places[0]
-        question = Question(host, port, timeout_seconds=0.4)
-        facts = await collect(self.ground, source, Vantage(source.name, source.netns), question)
+        question = Question(host, port, protocol, timeout_seconds=0.4)
+        vantage = Vantage(source.name, source.netns)
+        facts = await collect(self.ground, source, vantage, question, record=record)
         return assemble(facts, target=f"{host}:{port}")
+
+    async def overhear(
+        self, port: int, protocol: Transport = "TCP", *, wait_seconds: float = 3.0
+    ) -> Trace:
+        question = Question("192.0.2.2", port, protocol, timeout_seconds=0.4)
+        facts = await overhear(
+            self.ground, self.ground.places[0], question, BACKENDS, wait_seconds=wait_seconds
+        )
+        return assemble(facts, target=f"192.0.2.2:{port}")
 
 
 @pytest.fixture(scope="module")
@@ -70,8 +89,8 @@ def lab() -> Iterator[Lab]:
             Place("node", "node", node.path, ("192.0.2.2", "10.1.0.1")),
             Place("pod/web", "pod", pod.path, ("10.1.0.2",), "node"),
         )
-        with Server(pod, "web", 80):
-            yield Lab(Ground(home.path, places), node)
+        with Server(pod, "web", 80), Server(pod, "names", 53, kind=socket.SOCK_DGRAM):
+            yield Lab(Ground(home.path, places), client, node)
 
 
 def components(trace: Trace) -> list[str]:
@@ -139,3 +158,82 @@ async def test_the_views_and_the_json_tell_the_same(lab):
     body = to_json(trace)
     assert [one["component"] for one in body["observations"]] == components(trace)
     assert body["disposition"] == "DELIVERED"
+
+
+@pytest.mark.parametrize(("port", "ends"), [(30053, "DELIVERED"), (30054, "REFUSED")])
+async def test_a_datagram_is_followed_like_a_connection(lab, port, ends):
+    trace = await lab.trace("192.0.2.2", port, "UDP")
+    assert trace.disposition == ends
+    assert trace.packet.endswith(f"192.0.2.2:{port} UDP")
+    dnat = next(hop for hop in trace.hops if hop.component == "DNAT")
+    assert dnat.after == f"10.1.0.2:{port - 30000}"
+
+
+@pytest.mark.parametrize(
+    ("port", "kind", "ends"),
+    [
+        (30080, socket.SOCK_STREAM, "DELIVERED"),
+        (30081, socket.SOCK_STREAM, "REFUSED"),
+        (30082, socket.SOCK_STREAM, "DROPPED"),
+        (30053, socket.SOCK_DGRAM, "DELIVERED"),
+        (30054, socket.SOCK_DGRAM, "REFUSED"),
+    ],
+)
+async def test_somebody_elses_connection_tells_the_same_story(lab, port, kind, ends):
+    protocol: Transport = "UDP" if kind == socket.SOCK_DGRAM else "TCP"
+    listening = asyncio.create_task(lab.overhear(port, protocol))
+    while arming.TABLE not in Nft(lab.client.path).show("tables"):
+        await asyncio.sleep(0.01)
+    await asyncio.to_thread(lambda: ask(lab.client, "192.0.2.2", port, kind=kind, timeout=0.6))
+    trace = await listening
+    assert trace.disposition == ends
+    assert trace.latency_ms is None
+    ours = await lab.trace("192.0.2.2", port, protocol)
+    assert components(trace) == components(ours)
+
+
+async def test_among_many_connections_one_is_followed(lab):
+    listening = asyncio.create_task(lab.overhear(30080))
+    while arming.TABLE not in Nft(lab.client.path).show("tables"):
+        await asyncio.sleep(0.01)
+    asked = [asyncio.to_thread(ask, lab.client, "192.0.2.2", 30080) for _ in range(8)]
+    await asyncio.gather(*asked)
+    trace = await listening
+    assert components(trace).count("DNAT") == 1
+    assert components(trace).count("SOCKET") == 1
+
+
+async def test_waiting_for_nobody_ends(lab):
+    with pytest.raises(NothingHeard, match=r"nobody on client connected to 192\.0\.2\.2:30080"):
+        await lab.overhear(30080, wait_seconds=0.05)
+
+
+async def test_the_frames_of_the_connection_and_no_others_are_recorded(lab, tmp_path):
+    noise = asyncio.create_task(asyncio.to_thread(ask, lab.client, "192.0.2.2", 30080))
+    trace = await lab.trace("192.0.2.2", 30080, record=True)
+    await noise
+    seen = {(one.place, one.frame.interface) for one in trace.frames}
+    assert seen == {("client", "eth0"), ("node", "eth0"), ("node", "veth1"), ("pod/web", "eth0")}
+    port = int(trace.packet.split(" ")[0].rpartition(":")[2])
+    firsts = {
+        struct.unpack_from(">H", one.frame.data, 34)[0]
+        for one in trace.frames
+        if one.place == "client" and one.frame.outgoing and one.frame.data[12:14] == b"\x08\x00"
+    }
+    assert firsts == {port}
+    file = tmp_path / "one.pcapng"
+    file.write_bytes(pcapng.file(trace.frames))
+    shown = lab.node.run("tcpdump", "-n", "-r", str(file), "tcp")
+    assert "Flags [S]" in shown
+    assert "10.1.0.2.80" in shown
+
+
+async def test_lost_events_are_said(lab, monkeypatch):
+    def overrun(self):
+        raise OSError(105, "No buffer space available")
+
+    monkeypatch.setattr("todoku.linux.nftrace.TraceSocket.read", overrun)
+    trace = await lab.trace("192.0.2.2", 30080)
+    assert trace.disposition == "DELIVERED"
+    assert "hops may be missing" in full(trace)
+    assert to_json(trace)["notes"]

@@ -21,25 +21,30 @@ if TYPE_CHECKING:
     from todoku.reach.spec import Spec
 
 T = TypeVar("T")
-ARTICLE = "article"
+SHIPPED = {
+    "article": "article-reach.yaml",
+    **{f"chapter-{number}": f"reach-chapter-{number}.yaml" for number in range(5)},
+}
+"""Specs that need no file: the tutorial's last state, and each of its chapters."""
 
 
 @click.command(
-    epilog="Examples:  todoku check -f reach.yaml   todoku check -f reach.yaml --strict -o junit > result.xml"
+    epilog="\b\nExamples:\n  todoku check -f article\n  todoku check -f reach.yaml --strict -o junit > result.xml"
 )
 @lab_option
 @elsewhere_options
 @click.option(
     "--file", "-f", "file", required=True, type=click.Path(path_type=Path, allow_dash=True),
-    help="A ReachSpec; - reads standard input, `article` is the tutorial's own.",
+    help="A ReachSpec; - reads standard input; `article` and `chapter-0` to `chapter-4` are the tutorial's own.",
 )  # fmt: skip
 @click.option("--strict", is_flag=True, help="A denial that proves nothing fails.")
 @click.option(
     "--output", "-o", default="table", type=click.Choice(["table", "tap", "junit", "json"])
 )
 def command(lab: str, file: Path, strict: bool, output: str, elsewhere: Elsewhere) -> int:
-    """Hold the assertions of a file against real connections; a failed one shows the trace of its counter-example.
+    """Hold the assertions of a file against real connections.
 
+    A failed one shows the trace of its counter-example.
     Exit 0 if all hold, 1 if one failed, 2 if the file is wrong or nothing could be tested, 3 if one could not be told.
     """
     from todoku.reach.judge import strictly
@@ -94,7 +99,7 @@ def read(file: Path) -> Spec:
     from todoku.cli.manifests import path
     from todoku.reach.spec import parse
 
-    shipped = path("article-reach.yaml") if str(file) == ARTICLE and not file.exists() else None
+    shipped = path(SHIPPED[str(file)]) if str(file) in SHIPPED and not file.exists() else None
     try:
         if str(file) == "-":
             text = sys.stdin.read()

@@ -1,36 +1,23 @@
-"""The tutorial's chapters as data: what each applies, and what must then be true from a node and from outside.
+"""The tutorial's chapters as data: what each applies, and the ReachSpec that must then hold.
 
-`todoku demo` walks through them; the e2e tests assert them.  Nothing here talks to a cluster.
+`todoku demo` walks through them, `todoku check -f chapter-N` holds one.  Nothing here talks to a cluster.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from importlib.resources import files
 
+from todoku.reach.judge import Status, judge, matching_addresses, matching_sources
 from todoku.reach.outcome import Outcome
 from todoku.reach.report import Cell, Report
-from todoku.reach.targets import At
+from todoku.reach.spec import Assertion, Spec, parse
+from todoku.reach.targets import Address, At, shown
 
 NAMESPACE = "service-test"
 DEPLOYMENT = "httpd-deployment"
 SERVICE = "httpd-service"
-
-Kind = Literal["node", "outside"]
-
-
-@dataclass(frozen=True, slots=True)
-class Expectation:
-    """From every source of `kind`, every address of kind `at` is open, closed or absent.
-
-    `spread` asks that all three pods answered over the cell's requests.
-    """
-
-    kind: Kind
-    at: At
-    verdict: Literal["open", "closed", "absent"]
-    spread: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,17 +29,8 @@ class Chapter:
     teaches: str
     applies: tuple[str, ...]
     deletes: tuple[str, ...] = ()
-    expects: tuple[Expectation, ...] = ()
     at: tuple[At, ...] = ()
     notes: Mapping[str, str] = field(default_factory=dict)
-
-
-def _open(kind: Kind, *kinds: At, spread: bool = False) -> tuple[Expectation, ...]:
-    return tuple(Expectation(kind, at, "open", spread) for at in kinds)
-
-
-def _closed(kind: Kind, *kinds: At) -> tuple[Expectation, ...]:
-    return tuple(Expectation(kind, at, "closed") for at in kinds)
 
 
 CHAPTERS: tuple[Chapter, ...] = (
@@ -61,7 +39,6 @@ CHAPTERS: tuple[Chapter, ...] = (
         title="No Service: pods have addresses, but only the cluster knows them",
         teaches="A pod's address answers on every node, across nodes too; no host outside finds a way to it.",
         applies=("service-test-namespace.yaml", "httpd-deployment.yaml"),
-        expects=(*_open("node", At.POD), *_closed("outside", At.POD)),
         at=(At.POD,),
     ),
     Chapter(
@@ -69,10 +46,6 @@ CHAPTERS: tuple[Chapter, ...] = (
         title="ClusterIP: one address for three pods, inside the cluster",
         teaches="A ClusterIP is a translation rule on every node. It spreads over the pods; outside, it is an address without a route.",
         applies=("clusterip-service.yaml",),
-        expects=(
-            *_open("node", At.CLUSTERIP, spread=True),
-            *_closed("outside", At.CLUSTERIP, At.POD),
-        ),
         at=(At.POD, At.CLUSTERIP),
     ),
     Chapter(
@@ -81,11 +54,6 @@ CHAPTERS: tuple[Chapter, ...] = (
         teaches="Every node's port 30080 leads to every pod, from anywhere that reaches the node. A stopped node's door is shut.",
         deletes=("clusterip-service.yaml",),
         applies=("nodeport-service.yaml",),
-        expects=(
-            *_open("node", At.CLUSTERIP, At.NODEPORT, spread=True),
-            *_open("outside", At.NODEPORT, spread=True),
-            *_closed("outside", At.CLUSTERIP),
-        ),
         at=(At.CLUSTERIP, At.NODEPORT),
     ),
     Chapter(
@@ -94,13 +62,6 @@ CHAPTERS: tuple[Chapter, ...] = (
         teaches="Kubernetes hands out no load-balancer addresses by itself. The type still contains a node port, and that works.",
         deletes=("nodeport-service.yaml",),
         applies=("loadbalancer-service.yaml",),
-        expects=(
-            *_open("node", At.CLUSTERIP, At.NODEPORT, spread=True),
-            *_open("outside", At.NODEPORT, spread=True),
-            *_closed("outside", At.CLUSTERIP),
-            Expectation("node", At.LOADBALANCER, "absent"),
-            Expectation("outside", At.LOADBALANCER, "absent"),
-        ),
         at=(At.CLUSTERIP, At.NODEPORT, At.LOADBALANCER),
     ),
     Chapter(
@@ -108,11 +69,6 @@ CHAPTERS: tuple[Chapter, ...] = (
         title="LoadBalancer with MetalLB: an address on the LAN that one node answers for",
         teaches="A speaker on one worker answers ARP for the address. When that node dies, another takes over; clients keep the address.",
         applies=("metallb.yaml", "ipaddresspool.yaml", "l2advertisement.yaml"),
-        expects=(
-            *_open("node", At.CLUSTERIP, At.NODEPORT, At.LOADBALANCER, spread=True),
-            *_open("outside", At.NODEPORT, At.LOADBALANCER, spread=True),
-            *_closed("outside", At.CLUSTERIP),
-        ),
         at=(At.CLUSTERIP, At.NODEPORT, At.LOADBALANCER),
         notes={
             At.LOADBALANCER: "From a node this proves nothing about ARP: a node translates the address before it would ask for it."
@@ -123,29 +79,34 @@ CHAPTERS: tuple[Chapter, ...] = (
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One expectation against one cell; `problem` is "" when it held."""
+    """One assertion of the chapter against one cell; `problem` is "" when it held."""
 
-    expectation: Expectation
+    assertion: Assertion
     cell: Cell
     problem: str = ""
 
 
-def check(chapter: Chapter, report: Report) -> list[Check]:
-    """Hold a chapter's expectations against what was measured.
+def spec(chapter: Chapter) -> Spec:
+    """What the chapter promises, as the ReachSpec that ships with the package."""
+    name = f"reach-chapter-{chapter.number}.yaml"
+    text = files("todoku").joinpath("manifests", name).read_text("utf-8")
+    return parse(text, name)
 
-    An expectation that no cell answers is itself a failure: a table that shows nothing proves nothing.
+
+def check(chapter: Chapter, report: Report) -> list[Check]:
+    """Hold a chapter's assertions against what was measured, cell by cell.
+
+    Raises LookupError for an assertion that no cell answers: a table that shows nothing proves nothing.
     """
+    answered = frozenset(one.address for one in report.cells if one.outcome is Outcome.OK)
     checks: list[Check] = []
-    for expectation in chapter.expects:
-        cells = [
-            cell
-            for cell in report.cells
-            if cell.source.kind == expectation.kind and cell.address.at is expectation.at
-        ]
-        if not cells:
-            text = f"nothing was asked: {expectation.kind} -> {expectation.at}"
-            raise LookupError(f"chapter {chapter.number}: {text}")
-        checks += [Check(expectation, cell, _problem(expectation, cell)) for cell in cells]
+    for assertion in spec(chapter).assertions:
+        sources = matching_sources(assertion.source, report.sources)
+        addresses = matching_addresses(assertion.target, assertion.namespace, report.addresses)
+        if not sources or not addresses:
+            raise LookupError(f"chapter {chapter.number}: nothing was asked for: {assertion.name}")
+        cells = [report.cell(source, address) for source in sources for address in addresses]
+        checks += [Check(assertion, cell, _problem(assertion, cell, answered)) for cell in cells]
     return checks
 
 
@@ -153,24 +114,13 @@ def failed(checks: Iterable[Check]) -> list[Check]:
     return [one for one in checks if one.problem]
 
 
-def _problem(expectation: Expectation, cell: Cell) -> str:
-    outcome = cell.outcome
-    said = f"{cell.source.name} -> {cell.address.label}: {outcome}"
-    if expectation.verdict == "absent":
-        return "" if outcome is Outcome.NOT_APPLICABLE else f"{said}, expected no such address"
-    if outcome in (Outcome.UNKNOWN, Outcome.NOT_APPLICABLE):
-        return f"{said}, expected an answer ({expectation.verdict})"
-    opened = outcome is Outcome.OK
-    if opened != (expectation.verdict == "open"):
-        return f"{said}, expected {expectation.verdict}"
-    if opened and cell.flaky:
-        return f"{said}, but not every request succeeded"
-    if expectation.spread and len(cell.backends) < _PODS:
-        return f"{said}, but only {len(cell.backends)} of {_PODS} pods answered"
+def _problem(assertion: Assertion, cell: Cell, answered: frozenset[Address]) -> str:
+    result = judge(assertion, [cell], answered)
+    if result.status is not Status.PASSED:
+        return result.message
+    if result.flaky:
+        return f"{shown(cell.source)} -> {cell.address.label}: not every request succeeded"
     return ""
-
-
-_PODS = 3
 
 
 def summary(chapters: Sequence[tuple[Chapter, Report]]) -> Report:

@@ -88,6 +88,8 @@ def _same(key: Key, target: Target) -> bool:
 
 def judge(assertion: Assertion, cells: Sequence[Cell], answered: frozenset[Address]) -> Result:
     """Hold one assertion against its cells.  `answered` are the addresses that let anybody in during the run."""
+    if assertion.verdict == "absent":
+        return replace(_missing(assertion, cells), cells=len(cells))
     check = _allowed if assertion.verdict == "allowed" else _denied
     probed = [cell for cell in cells if cell.outcome is not Outcome.UNKNOWN]
     real = [cell for cell in probed if cell.outcome is not Outcome.NOT_APPLICABLE]
@@ -101,6 +103,14 @@ def judge(assertion: Assertion, cells: Sequence[Cell], answered: frozenset[Addre
     elif len(real) < len(probed):
         result = _absent(assertion, result, probed, real)
     return replace(result, cells=len(cells))
+
+
+def _missing(assertion: Assertion, cells: Sequence[Cell]) -> Result:
+    """`absent` holds if none of the addresses exists."""
+    there = next((one for one in cells if one.outcome is not Outcome.NOT_APPLICABLE), None)
+    if there is None:
+        return Result(assertion, Status.PASSED)
+    return Result(assertion, Status.FAILED, f"{_said(there)}, expected no such address", there)
 
 
 def _absent(

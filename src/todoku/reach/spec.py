@@ -52,7 +52,7 @@ class Assertion:
     name: str
     source: str
     target: str
-    verdict: Literal["allowed", "denied"]
+    verdict: Literal["allowed", "denied", "absent"]  # absent: there is no such address (pending)
     line: int
     namespace: str = "default"
     outcomes: frozenset[Outcome] = frozenset()
@@ -145,8 +145,8 @@ def _assertion(
     merged: dict[str, Any] = {**defaults, **item}
     source, target = (_text(file, (*where, key), item.get(key)) for key in ("from", "to"))
     verdict = item.get("verdict")
-    if verdict not in ("allowed", "denied"):
-        file.problem((*where, "verdict"), f"is {verdict!r}", "write allowed or denied")
+    if verdict not in ("allowed", "denied", "absent"):
+        file.problem((*where, "verdict"), f"is {verdict!r}", "write allowed, denied or absent")
         return None
     namespace = str(merged.get("namespace", "default"))
     try:
@@ -176,7 +176,7 @@ def _outcomes(file: Located, where: Where, value: Any, verdict: str) -> frozense
     for word in words:
         if word not in known:
             file.problem(where, f"{word!r} is no outcome", f"one of {', '.join(sorted(known))}")
-    if words and verdict == "allowed":
+    if words and verdict != "denied":
         file.problem(where, "belongs to denied", "leave it out, allowed means ok")
     return frozenset(Outcome(word) for word in words if word in known)
 
