@@ -72,7 +72,9 @@ def build(tree: Path, layer: str) -> None:
         _rooms(tree)
         return
     binaries = [_interpreter(tree), *_standard_library(tree), *_packages(tree)]
-    libraries = sorted(_libraries(binaries))
+    with _loader_listing(binaries) as listing:  # it works while this compiles
+        _compile_packages(tree)
+        libraries = sorted(_libraries(listing.communicate()[0]))
     # Beside libc, where the loader looks without a cache: an interpreter's own folder may be anywhere.
     beside = next(Path(one).parent for one in libraries if Path(one).name.startswith("libc.so"))
     for library in libraries:
@@ -114,9 +116,24 @@ def _packages(tree: Path) -> Iterator[Path]:
                 _place(source, target / file)
                 if source.suffix == ".so":
                     yield source
+                elif source.suffix == ".py":
+                    _place_compiled(source, target / file)
+
+
+def _compile_packages(tree: Path) -> None:
+    """Compile what came uncompiled, or was compiled from another source than this."""
     compileall.compile_dir(
-        target, quiet=2, invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH
+        tree / "opt/todoku",
+        quiet=2,
+        invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH,
     )
+
+
+def _place_compiled(source: Path, target: Path) -> None:
+    """An installer that compiles need not list what it made; compiling all of it anew takes seconds."""
+    compiled = Path("__pycache__", f"{source.stem}{_SUFFIX}")
+    if (source.parent / compiled).is_file():
+        _place(source.parent / compiled, target.parent / compiled)
 
 
 def _rooms(tree: Path) -> None:
@@ -168,11 +185,18 @@ def _wanted(parts: tuple[str, ...]) -> bool:
     return not any(part in _NOT_IN_PODS or part.startswith("config-") for part in parts)
 
 
-def _libraries(binaries: Iterable[Path]) -> set[str]:
-    """The shared libraries that the dynamic loader finds for `binaries` on this machine."""
-    listing = subprocess.run(
-        ["ldd", *(str(binary) for binary in binaries)], capture_output=True, text=True, check=False
-    ).stdout
+def _loader_listing(binaries: Iterable[Path]) -> subprocess.Popen[str]:
+    """What the dynamic loader finds for `binaries` on this machine, being found.  ldd(1)."""
+    return subprocess.Popen(
+        ["ldd", *(str(binary) for binary in binaries)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+
+
+def _libraries(listing: str) -> set[str]:
+    """The shared libraries that a listing of ldd(1) names."""
     return {match for line in listing.splitlines() for match in _LIBRARY.findall(line)}
 
 
