@@ -14,6 +14,7 @@ import yaml
 
 from todoku import cli
 from todoku.cli import CouldNotTell, ExpectationFailed, Verbs
+from todoku.cli._output import program
 from todoku.lab import LabError, labfile
 from todoku.lab.control import Refused
 
@@ -45,8 +46,34 @@ def test_help_lists_the_verbs_and_is_quick_because_it_is_the_first_thing_typed()
         assert f"  {verb} " in said.stdout
 
 
-# kubectl passes its words on, --help included.
-@pytest.mark.parametrize("verb", [verb for verb in verbs() if verb != "kubectl"])
+def test_the_list_of_verbs_tells_each_on_one_line_of_a_narrow_terminal() -> None:
+    lines = run("--help", env={"COLUMNS": "80"}).stdout.splitlines()
+    told = [line for line in lines if line.strip().split(" ")[0] in verbs()]
+    assert len(told) == len(verbs())
+    listed = lines[lines.index("Labs:") :]
+    assert len([line for line in listed if line and not line.endswith(":")]) == len(verbs())
+    assert not [line for line in listed if "..." in line]
+
+
+COMMANDS = {
+    "as typed": ("./todoku", "", "./todoku"),
+    "a path": ("/opt/todoku/todoku", "", "/opt/todoku/todoku"),
+    "found on PATH": ("{path}/todoku", "{path}", "todoku"),
+    "another one is on PATH": ("./todoku", "{path}", "./todoku"),
+}
+
+
+@pytest.mark.parametrize(("typed", "path", "shown"), COMMANDS.values(), ids=COMMANDS.keys())
+def test_commands_to_copy_begin_as_the_user_began(
+    typed: str, path: str, shown: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "todoku").touch(mode=0o755)
+    monkeypatch.setenv("PATH", path.format(path=tmp_path))
+    monkeypatch.setenv("TODOKU_COMMAND", typed.format(path=tmp_path))
+    assert program() == shown
+
+
+@pytest.mark.parametrize("verb", verbs())
 def test_every_verb_explains_itself(verb: str) -> None:
     said = run(verb, "--help")
     assert said.returncode == 0

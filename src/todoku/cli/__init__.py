@@ -20,7 +20,7 @@ _ORDER = (
     ("Labs", ("demo", "up", "down", "stop", "start", "status", "list", "init")),
     ("Using a lab", ("kubeconfig", "kubectl", "exec", "shell", "forward", "open", "node", "fault")),
     ("Who reaches what", ("reach", "check", "trace", "graph", "explain")),
-    ("Around it", ("image", "manifests", "log", "doctor")),
+    ("Around it", ("image", "manifests", "log", "doctor", "cleanup")),
 )
 
 

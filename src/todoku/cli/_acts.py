@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Awaitable, Callable, Sequence
+from ipaddress import ip_address
 from typing import TYPE_CHECKING
 
 from todoku.cli import CouldNotTell
@@ -154,6 +155,7 @@ def targets(bench: Bench, kinds: tuple[At, ...]) -> list[Address]:
     if service is not None:
         return addresses(bench.world, service, kinds)
     pods = [pod for pod in bench.world.pods if pod["metadata"]["namespace"] == NAMESPACE]
+    pods.sort(key=lambda pod: ip_address(pod["status"]["podIP"]))  # all are Ready: each has one
     return pod_addresses(bench.world, pods)
 
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import sys
+import time
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
@@ -42,6 +45,14 @@ def table(rows: Sequence[Sequence[str]]) -> str:
     return "\n".join(lines)
 
 
+def program() -> str:
+    """What the user types to run this program, for commands that are there to be copied."""
+    typed = os.environ.get("TODOKU_COMMAND", "todoku")
+    found = shutil.which("todoku")
+    on_path = found is not None and os.path.realpath(found) == os.path.realpath(typed)
+    return "todoku" if on_path else typed
+
+
 class Progress:
     """Long work, told on stderr: one changing line on a terminal, plain lines in a pipe."""
 
@@ -50,16 +61,19 @@ class Progress:
         self._quiet = quiet
         self._shown = False
         self._last = ""
+        self._since = 0.0
 
     def __call__(self, text: str) -> None:
         if self._quiet:
             return
+        changed = text != self._last
+        if changed:
+            self._last, self._since = text, time.monotonic()
         if self._terminal:
-            sys.stderr.write(f"\r\x1b[K{text} ...")
+            sys.stderr.write(f"\r\x1b[K{text} ...{_passed(time.monotonic() - self._since)}")
             self._shown = True
-        elif text != self._last:
+        elif changed:
             sys.stderr.write(text + "\n")
-            self._last = text
         sys.stderr.flush()
 
     def close(self) -> None:
@@ -74,3 +88,8 @@ class Progress:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _passed(seconds: float) -> str:
+    """How long a line has stood there, once that is worth telling."""
+    return f" {seconds:.0f} s" if seconds >= 1 else ""

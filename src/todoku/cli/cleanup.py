@@ -8,15 +8,15 @@ from todoku.cli import DONE
 from todoku.cli._foreign import Elsewhere, run_plainly
 
 
-@click.command(epilog="Example:  todoku cleanup --context staging -A")
+@click.command(epilog="\b\nExample:\n  todoku cleanup --context staging -A")
 @click.option("--kubeconfig", default="", metavar="FILE", help="The cluster; default: kubectl's.")
 @click.option("--context", default="", metavar="NAME", help="A context of the kubeconfig.")
 @click.option("--namespace", "-n", default="default", help="Where the Jobs were made.")
 @click.option("--all-namespaces", "-A", is_flag=True, help="Everywhere.")
 def command(kubeconfig: str, context: str, namespace: str, all_namespaces: bool) -> int:
-    """Delete the Jobs that `reach`, `check` or `graph` left in a cluster that is not a lab.
+    """Delete the Jobs that `reach`, `check`, `graph` left in a cluster.
 
-    They also delete themselves within minutes; labs have their own `todoku down`.
+    In one that is not a lab, that is.  They also delete themselves within minutes; labs have their own `todoku down`.
     """
     from todoku.client import Client
 

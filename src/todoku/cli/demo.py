@@ -10,7 +10,7 @@ import click
 
 from todoku.cli import DONE, FAILED
 from todoku.cli._lab import chosen, lab_option
-from todoku.cli._output import Progress
+from todoku.cli._output import Progress, program
 from todoku.cli._reaching import Bench, colour, run, width
 
 if TYPE_CHECKING:
@@ -29,9 +29,16 @@ _PAGE_CHARACTERS = 160
     "--svg", type=click.Path(file_okay=False), help="Also write each chapter's drawing there."
 )
 def command(lab: str, last: int, svg: str | None) -> int:
-    """Walk through the tutorial: pods, ClusterIP, NodePort, LoadBalancer, and MetalLB; ask, and show who answers.
+    """Walk through the tutorial with real requests; show who answers.
+
+    Pods, ClusterIP, NodePort, LoadBalancer, MetalLB, and the death of a node.
 
     Exit 0 only if everything that the tutorial promises was true.  The lab stays up.
+
+    \b
+    todoku demo
+    todoku demo --chapter 1           pods and ClusterIP only
+    todoku demo --svg drawings
     """
     from todoku.cli.up import start
 
@@ -161,9 +168,9 @@ class _Performance:
         self.held += total - len(problems)
         self.broken += problems
         for problem in problems:
-            click.echo(f"  NOT as expected: {problem}")
+            click.echo(f"NOT as expected: {problem}")
         if not problems:
-            click.echo(f"  as expected: all {total}")
+            click.echo(f"as expected: all {total}")
 
     def _write_svg(self, chapter: Chapter, report: Report) -> None:
         from pathlib import Path
@@ -213,6 +220,7 @@ class _Performance:
     async def _outside_ports(self, bench: Bench) -> Report:
         from todoku.cli import _acts
         from todoku.lab.reachability import reach
+        from todoku.reach.draw.terminal import meanings
         from todoku.reach.matrix import Effort
         from todoku.reach.table import render
         from todoku.reach.targets import At
@@ -223,6 +231,8 @@ class _Performance:
             effort=Effort(requests=12, timeout_seconds=1.0),
         )  # fmt: skip
         click.echo(render(report, width=width(), colour=colour()))
+        for line in meanings(report):
+            click.echo(f"  {line}")
         return report
 
     async def _stop_the_announcer(self, bench: Bench) -> None:
@@ -316,22 +326,31 @@ class _Performance:
         click.echo(f"\n{self.held} of {total} expectations held; {seconds:.0f} s.")
         for problem in self.broken:
             click.echo(f"  NOT as expected: {problem}")
-        option = "" if self.lab == "default" else f" --lab {self.lab}"
-        click.echo(
-            "\nThe lab is still up. Try:\n"
-            f"  export KUBECONFIG=$(todoku kubeconfig{option})\n"
-            f"  todoku reach{option} -n service-test svc/httpd-service\n"
-            f"  todoku trace{option} -n service-test rhel8host svc/httpd-service@lb\n"
-            f"  todoku exec{option} al9host -- curl -s 192.168.11.136:8080\n"
-            f"  todoku explain CLUSTERIP_INSIDE_ONLY\n"
-            f"  todoku down{option}"
-        )
+        click.echo(f"\nThe lab is still up. Try:\n{self._next()}")
         return FAILED if self.broken else DONE
+
+    def _next(self) -> str:
+        """Commands to copy; those of the load balancer only if its chapter was played."""
+        option = "" if self.lab == "default" else f" --lab {self.lab}"
+        todoku, at = program(), "lb" if self.last == 4 else "clusterip"
+        lines = [
+            f"export KUBECONFIG=$({todoku} kubeconfig{option})",
+            f"{todoku} manifests .        # the files that were applied",
+        ]
+        if self.last:
+            lines += [
+                f"{todoku} reach{option} -n service-test svc/httpd-service",
+                f"{todoku} trace{option} -n service-test rhel8host svc/httpd-service@{at}",
+            ]
+        if self.last == 4:
+            lines.append(f"{todoku} exec{option} al9host -- curl -s 192.168.11.136:8080")
+        lines += [f"{todoku} explain CLUSTERIP_INSIDE_ONLY", f"{todoku} down{option}"]
+        return "\n".join(f"  {line}" for line in lines)
 
 
 def _heading(text: str) -> str:
-    line = f"== {text} "
-    return f"\x1b[1m{line}\x1b[0m" if colour() else line.rstrip()
+    line = f"== {text}"
+    return f"\x1b[1m{line}\x1b[0m" if colour() else line
 
 
 def _last_worker(bench: Bench) -> str:

@@ -13,7 +13,14 @@ from todoku.cli._output import output_option, show
 @click.command()
 @output_option
 def command(output: str) -> int:
-    """Look at privileges, tools, kernel features, limits and ports; exit 1 if a lab cannot run."""
+    """Tell whether this machine can carry a lab; exit 1 if not.
+
+    Looks at privileges, tools, kernel features, limits and ports, and changes nothing.
+
+    \b
+    todoku doctor
+    todoku doctor -o json
+    """
     from todoku.lab import checks
 
     found = checks.all_findings()

@@ -11,9 +11,13 @@ from todoku.cli._lab import chosen, lab_option
 @lab_option
 @click.option("--all", "everything", is_flag=True, help="Every lab of this machine.")
 def command(lab: str, everything: bool) -> None:
-    """Delete a lab: processes, namespaces, mounts, control groups and state; images stay.
+    """Delete a lab and everything it made; images stay.
 
-    It also clears up after a crash.
+    Processes, namespaces, mounts, control groups and state go; after a crash, too.
+
+    \b
+    todoku down
+    todoku down --all
     """
     from todoku.lab import lifecycle, state
 

@@ -16,7 +16,9 @@ from todoku.cli._lab import chosen, lab_option
 @click.argument("host")
 @click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="-- COMMAND...")
 def command(lab: str, host: str, words: tuple[str, ...]) -> int:
-    """Run a command on a node or an outside host, and pass its exit status on.
+    """Run a command on a node or an outside host.
+
+    Its exit status is passed on.
 
     \b
     todoku exec rhel8host -- curl -s 192.168.11.131:30080

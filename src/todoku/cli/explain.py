@@ -7,10 +7,10 @@ import click
 from todoku.cli import DONE
 
 
-@click.command(epilog="Example:  todoku explain CLUSTERIP_INSIDE_ONLY")
+@click.command(epilog="\b\nExample:\n  todoku explain CLUSTERIP_INSIDE_ONLY")
 @click.argument("code", required=False)
 def command(code: str | None) -> int:
-    """Explain a code that `reach` or `trace` printed; without one, list them all."""
+    """Explain a code of `reach` or `trace`; without one, list them all."""
     from todoku.reach.outcome import EXPLANATIONS, Code
 
     if code is None:

@@ -11,7 +11,12 @@ from todoku.cli._lab import chosen, lab_option
 
 @click.group("fault")
 def command() -> None:
-    """Faults of a machine's cable: cut, loss, delay; heal undoes them all."""
+    """Faults of a machine's cable: cut, loss, delay, heal.
+
+    \b
+    todoku fault cut worker1
+    todoku fault heal worker1
+    """
 
 
 def _cable(lab: str, machine: str, op: str, done: str) -> None:

@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from todoku.reach.report import Report
 
 
-@click.command(epilog="Example:  todoku graph svc/web -n shop -o svg -f web.svg")
+@click.command(
+    epilog="\b\nExamples:\n  todoku graph svc/web\n  todoku graph svc/web -n shop -o svg -f web.svg"
+)
 @lab_option
 @elsewhere_options
 @click.argument("names", nargs=-1, metavar="[svc/NAME]...")
@@ -44,7 +46,7 @@ def command(
     file: Path | None,
     elsewhere: Elsewhere,
 ) -> int:
-    """Draw the LAN and who gets into a Service by which address, from a fresh measurement."""
+    """Draw the LAN and who gets into a Service by which address."""
     from todoku.reach.matrix import Effort
     from todoku.reach.targets import addresses
 

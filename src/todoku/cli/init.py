@@ -11,7 +11,14 @@ import click
 @click.argument("file", type=click.Path(path_type=Path), default=Path("lab.yaml"))
 @click.option("--force", is_flag=True, help="Replace a file that is there.")
 def command(file: Path, force: bool) -> None:
-    """Write the article's lab as a file to change (lab.yaml unless named; - for standard output)."""
+    """Write the article's lab as a file to change.
+
+    FILE is lab.yaml unless named; - is standard output.
+
+    \b
+    todoku init
+    todoku init big.yaml && $EDITOR big.yaml && todoku up -f big.yaml
+    """
     from todoku.lab import labfile
 
     if str(file) == "-":

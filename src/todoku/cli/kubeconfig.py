@@ -16,7 +16,12 @@ from todoku.cli._lab import chosen, lab_option
     "--merge", is_flag=True, help="Put it into $KUBECONFIG (or ~/.kube/config) as a context."
 )
 def command(lab: str, merge: bool) -> None:
-    """Print the path of the lab's kubeconfig: export KUBECONFIG=$(todoku kubeconfig)"""
+    """Print the path of the lab's kubeconfig, or merge it into yours.
+
+    \b
+    export KUBECONFIG=$(todoku kubeconfig)
+    todoku kubeconfig --merge              kubectl finds the lab by itself from then on
+    """
     import todoku.lab
 
     found = todoku.lab.open(chosen(lab))

@@ -7,6 +7,7 @@ import shutil
 
 import click
 
+from todoku.cli import DONE
 from todoku.cli._lab import chosen, lab_option
 
 OWN = "TODOKU_OWN_KUBECTL"
@@ -19,15 +20,19 @@ OWN = "TODOKU_OWN_KUBECTL"
 @lab_option
 @click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="ARGUMENTS...")
 def command(lab: str, words: tuple[str, ...]) -> int:
-    """Run kubectl on the lab and pass its exit status on.
+    """Run kubectl on the lab.
 
+    Its exit status is passed on.
     Stock kubectl if it is installed ($TODOKU_KUBECTL, else the one on PATH), else a small one;
-    TODOKU_OWN_KUBECTL=1 uses the small one anyway.
+    TODOKU_OWN_KUBECTL=1 uses the small one anyway.  `todoku kubectl help` is kubectl's own help.
 
     \b
     todoku kubectl get all -n service-test -o wide
     todoku kubectl apply -f httpd-deployment.yaml
     """
+    if words in (("--help",), ("-h",)):  # kubectl's own is `todoku kubectl help`
+        click.echo(click.get_current_context().get_help())
+        return DONE
     import todoku.lab
 
     kubeconfig = todoku.lab.open(chosen(lab)).kubeconfig

@@ -10,7 +10,12 @@ from todoku.cli._output import output_option, show
 @click.command()
 @output_option
 def command(output: str) -> None:
-    """List the labs of this machine."""
+    """List the labs of this machine.
+
+    \b
+    todoku list
+    todoku list -o json
+    """
     from todoku.lab import lifecycle, state
     from todoku.lab.paths import Paths
 

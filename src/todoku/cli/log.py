@@ -9,6 +9,7 @@ from pathlib import Path
 import click
 
 from todoku.cli._lab import chosen, lab_option
+from todoku.cli._output import table
 
 _FOLLOW_SECONDS = 0.2
 
@@ -19,13 +20,21 @@ _FOLLOW_SECONDS = 0.2
 @click.option("--follow", "-f", is_flag=True, help="Go on as it grows.")
 @click.option("--tail", "-n", type=int, default=-1, help="Only the last lines.")
 def command(lab: str, child: str, follow: bool, tail: int) -> None:
-    """Print the log of a child: apiserver, controllers, images, node-NAME, supervisor; without a name, list them."""
+    """Print the log of a process of the lab; without a name, list.
+
+    CHILD is apiserver, controllers, images, node-NAME or NAME, supervisor, fork-server.
+
+    \b
+    todoku log
+    todoku log -f apiserver
+    todoku log -n 20 worker1
+    """
     from todoku.lab import lifecycle
 
     files = {path.stem: path for path in lifecycle.log_files(chosen(lab))}
     if not child:
-        for name, path in files.items():
-            click.echo(f"{name}   {path}")
+        rows = [("LOG", "FILE"), *((name, str(path)) for name, path in files.items())]
+        click.echo(table(rows))
         return
     found = _find(files, child)
     if found is None:

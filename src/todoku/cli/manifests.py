@@ -13,7 +13,7 @@ import click
 @click.argument("folder", type=click.Path(file_okay=False, path_type=Path))
 @click.option("--force", is_flag=True, help="Overwrite files that differ.")
 def command(folder: Path, force: bool) -> None:
-    """Write the scenario's manifests, and the load balancer's, into FOLDER.
+    """Write the tutorial's manifests, MetalLB's too, into FOLDER.
 
     \b
     todoku manifests .

@@ -10,7 +10,12 @@ from todoku.cli._output import Progress
 
 @click.group("node")
 def command() -> None:
-    """The power of a machine: stop (a power cut), start, pause."""
+    """The power of a machine: stop (a power cut), start, pause.
+
+    \b
+    todoku node stop worker2
+    todoku node start worker2
+    """
 
 
 def _change(lab: str, machine: str, op: str, done: str, already: str) -> None:
@@ -44,5 +49,8 @@ def start(lab: str, machine: str) -> None:
 @lab_option
 @click.argument("machine", metavar="NODE")
 def pause(lab: str, machine: str) -> None:
-    """Freeze a machine: its processes and its packets; `start` lets it go on."""
+    """Freeze a machine; `start` lets it go on.
+
+    Its processes stand still, and nothing it is sent is answered.
+    """
     _change(lab, machine, "pause", "is paused", "was paused already")

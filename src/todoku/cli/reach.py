@@ -22,7 +22,7 @@ _AT = ("pod", "clusterip", "nodeport", "lb", "external", "dns")
 
 
 @click.command(
-    epilog="Examples:  todoku reach svc/web   todoku reach -A --from 'outside/*'   todoku reach web -o json"
+    epilog="\b\nExamples:\n  todoku reach svc/web\n  todoku reach -A --from 'outside/*'\n  todoku reach web --watch\n  todoku reach web -o json"
 )
 @lab_option
 @elsewhere_options
@@ -60,7 +60,9 @@ def command(
     output: str,
     elsewhere: Elsewhere,
 ) -> int:
-    """Show who reaches a Service, from where, by which address: real connections beside the prediction.
+    """Show who reaches a Service, from where, by which address.
+
+    Real connections beside the prediction that the API objects alone allow.
 
     With --kubeconfig or --context on any cluster: a Job on each node asks from inside, this machine from outside.
     """

@@ -13,7 +13,14 @@ from todoku.cli._lab import chosen, lab_option
 @lab_option
 @click.argument("host")
 def command(lab: str, host: str) -> int:
-    """Open a shell on a node or an outside host, as if logged in there."""
+    """Open a shell on a node or an outside host.
+
+    As if logged in there: its name, its /etc/hosts, and a KUBECONFIG.
+
+    \b
+    todoku shell worker1
+    echo 'ip route' | todoku shell rhel8host
+    """
     import todoku.lab
     from todoku.lab import inside
 

@@ -14,7 +14,11 @@ from todoku.cli.up import start
     "--wait/--no-wait", default=True, help="Return when nodes and DNS are Ready (default)."
 )
 def command(lab: str, wait: bool) -> None:
-    """Start a stopped lab again, with everything its API server had stored."""
+    """Start a stopped lab again, with everything it had stored.
+
+    \b
+    todoku stop && todoku start
+    """
     import todoku.lab
 
     name = todoku.lab.open(chosen(lab)).name

@@ -15,7 +15,14 @@ from todoku.cli._output import output_option, show
 @lab_option
 @output_option
 def command(lab: str, output: str) -> int:
-    """Show a lab's machines and processes; exit 1 if it is not running, or not whole."""
+    """Show a lab's machines and processes.
+
+    Exit 1 if the lab is not running, or not whole.
+
+    \b
+    todoku status
+    todoku status --lab second -o json
+    """
     import todoku.lab
     from todoku.lab import lifecycle
 

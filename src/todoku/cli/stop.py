@@ -11,7 +11,12 @@ from todoku.cli._output import Progress
 @click.command()
 @lab_option
 def command(lab: str) -> None:
-    """Shut a lab down; `todoku start` brings it back as it was."""
+    """Shut a lab down; `todoku start` brings it back as it was.
+
+    \b
+    todoku stop
+    todoku stop --lab second
+    """
     from todoku.lab import lifecycle
 
     name = chosen(lab)

@@ -9,7 +9,7 @@ import click
 
 from todoku.cli import ExpectationFailed
 from todoku.cli._lab import lab_option, named
-from todoku.cli._output import Progress
+from todoku.cli._output import Progress, program
 
 if TYPE_CHECKING:
     from todoku.lab.lifecycle import Up
@@ -28,7 +28,9 @@ if TYPE_CHECKING:
     "--wait/--no-wait", default=True, help="Return when nodes and DNS are Ready (default)."
 )
 def command(lab: str, file: Path | None, wait: bool) -> None:
-    """Start a lab: three nodes, a LAN and two hosts outside, or what a lab file says.
+    """Start a lab: the article's, or what a lab file says.
+
+    The article's has three nodes, and two hosts outside on the same LAN.
 
     \b
     todoku up
@@ -49,10 +51,10 @@ def start(name: str, topology: Topology | None, *, wait: bool) -> None:
     if done.late:
         raise ExpectationFailed(
             f"lab {name} runs, but after {done.seconds:.0f} s not everything is Ready: {done.late};"
-            f" `todoku log{option}` lists the logs, `todoku down{option}` deletes the lab"
+            f" `{program()} log{option}` lists the logs, `{program()} down{option}` deletes the lab"
         )
     click.echo(f"lab {name} is up: {_summary(name)} ({_times(done)})")
-    click.echo(f"  export KUBECONFIG=$(todoku kubeconfig{option})")
+    click.echo(f"  export KUBECONFIG=$({program()} kubeconfig{option})")
 
 
 def _topology(lab: str, file: Path | None) -> tuple[str, Topology | None]:
