@@ -26,12 +26,14 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path[:0] = [str(ROOT), str(ROOT / "src")]
 
 from benchmarks.figures import emit, note  # noqa: E402
+from todoku import __version__  # noqa: E402
 from todoku.cli import _acts  # noqa: E402
 from todoku.cli._failover import Watcher  # noqa: E402
 from todoku.cli._reaching import Bench  # noqa: E402
 from todoku.cli._reaching import run as with_lab  # noqa: E402
 from todoku.cli.manifests import path as manifest  # noqa: E402
 from todoku.client import Informer  # noqa: E402
+from todoku.images import Config, ImageStore  # noqa: E402
 from todoku.lab import lifecycle, sweep  # noqa: E402
 from todoku.lab.paths import CACHE  # noqa: E402
 from todoku.lab.scenario import DEPLOYMENT, NAMESPACE  # noqa: E402
@@ -60,7 +62,7 @@ def main() -> None:
     name = f"bench-{os.getpid()}"
     note(f"load average {os.getloadavg()[0]:.1f}: what else runs here slows what is measured")
     with removed(name):
-        cold(name)
+        cold(3)
         starts(name, options.runs)
         verbs(name, options.runs)
         with_lab(name, lambda bench: inside(bench, options.runs, began))
@@ -110,12 +112,12 @@ def starts(name: str, runs: int) -> None:
     up(name)
 
 
-def up(name: str, *before: str) -> tuple[float, float]:
+def up(name: str) -> tuple[float, float]:
     """Seconds from starting the command to its last node's Ready line, and to its end (DNS Ready)."""
     began = time.perf_counter()
     ready = 0.0
     with subprocess.Popen(
-        [*before, *TODOKU, "up", "--lab", name],
+        [*TODOKU, "up", "--lab", name],
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
     ) as process:  # fmt: skip
         assert process.stdout is not None
@@ -129,16 +131,23 @@ def up(name: str, *before: str) -> tuple[float, float]:
     return ready, time.perf_counter() - began
 
 
-def cold(name: str) -> None:
-    """The first `up` of a version: its own image has to be put together.  The caches of this machine stay as they are."""
-    note("up with an empty image cache")
-    with tempfile.TemporaryDirectory(dir=CACHE.parent, prefix="todoku-bench-") as empty:
-        CACHE.mkdir(parents=True, exist_ok=True)
-        bind = f'mount --bind {empty} {CACHE} && exec "$@"'
-        nodes, whole = up(name, "unshare", "--mount", "sh", "-c", bind, "sh")
-        lifecycle.down(name)
-    emit("lab_up_to_nodes_ready", [nodes], "s", nodes=3, image_cache="empty")
-    emit("lab_up_to_dns_ready", [whole], "s", nodes=3, image_cache="empty")
+def cold(runs: int) -> None:
+    """What the first `up` of a version pays beside: its own image is put together, in a store of its own here.
+
+    The store lies beside the real one, so that files are linked as there.
+    """
+    note("assembling the system image")
+    reference = f"todoku.internal/system:{__version__}"
+    took = []
+    CACHE.mkdir(parents=True, exist_ok=True)
+    for _ in range(runs):
+        with tempfile.TemporaryDirectory(dir=CACHE.parent, prefix="todoku-bench-") as folder:
+            store = ImageStore(
+                Config(root=Path(folder, "images"), packages=Path(folder, "packages"))
+            )
+            image = store.ensure(reference, "IfNotPresent", progress=lambda _: None)
+            took.append(timed(lambda image=image: asyncio.run(image)))
+    emit("lab_system_image_assembly", took, "s")
 
 
 def verbs(name: str, runs: int) -> None:
