@@ -134,6 +134,9 @@ install_locked() {
 lock_preparation() {
     [ -n "${PREPARING:-}" ] && return 0
     PREPARING=1
+    # A failed `exec` ends the shell with its own words; ask first.
+    (: >>"$ROOT/.venv.lock") 2>/dev/null ||
+        fail "must prepare this checkout, and $(id -un) may not write to $ROOT; run it as root, or as its owner"
     exec 9>"$ROOT/.venv.lock"
     if ! flock -n 9; then
         say "waiting for another preparation of this checkout"

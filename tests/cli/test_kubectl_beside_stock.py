@@ -1,6 +1,12 @@
-"""The small kubectl and stock kubectl print the same about the same server."""
+"""The small kubectl and stock kubectl print the same about the same server.
+
+It writes as kubectl 1.33 does; `_as_of` says what older ones write otherwise.
+"""
 
 import asyncio
+import json
+import re
+import subprocess
 import sys
 from importlib.resources import files
 
@@ -8,7 +14,7 @@ import pytest
 
 from tests.support.apiserver import running_api
 from tests.support.cluster import running_cluster
-from tests.support.kubectl import require_kubectl
+from tests.support.kubectl import kubectls, require_kubectl
 from todoku.cli.kubectl_lib import apply_file
 
 MANIFESTS = files("todoku") / "manifests"
@@ -27,13 +33,43 @@ async def output(*argv):
     return process.returncode, out.decode(), err.decode()
 
 
+def newest_kubectl():
+    require_kubectl()
+    program = max(kubectls(), key=_version)
+    if _version(program) < (1, 30):
+        pytest.skip(f"{program} is older than 1.30: its words differ in too many places")
+    return program
+
+
+def _version(program):
+    said = subprocess.run(
+        [program, "version", "--client", "-o", "json"], capture_output=True, check=True
+    )
+    version = json.loads(said.stdout)["clientVersion"]["gitVersion"]
+    return tuple(int(number) for number in re.findall(r"\d+", version)[:2])
+
+
+def _as_of(version, text):
+    if version < (1, 33):
+        text = re.sub(
+            r"(ConfigMapName: .*\n)    Optional: {16}false",
+            r"\1    ConfigMapOptional:       <nil>",
+            text,
+        )
+    if version < (1, 31):
+        text = text.replace("Internal Traffic Policy:  Cluster\n", "")
+    return text
+
+
 class Pair:
     def __init__(self, api, program):
+        self._version = _version(program)
         self._own = (sys.executable, "-c", _OWN, api.kubeconfig)
         self._stock = (program, f"--kubeconfig={api.kubeconfig}", f"--cache-dir={api.folder}/cache")
 
     async def own(self, *words):
-        return await output(*self._own, *words)
+        status, out, err = await output(*self._own, *words)
+        return status, _as_of(self._version, out), err
 
     async def stock(self, *words):
         return await output(*self._stock, *words)
@@ -41,7 +77,7 @@ class Pair:
 
 @pytest.fixture
 async def pair():
-    program = require_kubectl()
+    program = newest_kubectl()
     async with running_api() as api:
         both = Pair(api, program)
         for name in ("service-test-namespace", "httpd-deployment", "nodeport-service"):
@@ -99,7 +135,7 @@ async def _agree(pair, *commands):
 
 
 async def test_they_describe_running_workloads_alike():
-    program = require_kubectl()
+    program = newest_kubectl()
     async with running_cluster(nodes=("w1", "w2")) as cluster:
         for name in ("service-test-namespace", "httpd-deployment", "loadbalancer-service"):
             await apply_file(cluster.client, str(MANIFESTS / f"{name}.yaml"))

@@ -280,11 +280,10 @@ def _projected(document: Document, source: Object) -> None:
             document.field("TokenExpirationSeconds", seconds)
         elif "configMap" in one:
             document.field("ConfigMapName", one["configMap"].get("name", ""))
-            optional = one["configMap"].get("optional")
-            shown = "<nil>" if optional is None else str(bool(optional)).lower()
-            document.field("ConfigMapOptional", shown)
+            document.field("Optional", str(bool(one["configMap"].get("optional"))).lower())
         elif "secret" in one:
             document.field("SecretName", one["secret"].get("name", ""))
+            document.field("Optional", str(bool(one["secret"].get("optional"))).lower())
         elif "downwardAPI" in one:
             document.field("DownwardAPI", "true")
 
