@@ -44,7 +44,10 @@ def test_a_kubeconfig_gives_server_certificates_and_namespace(tmp_path):
         pytest.param({"clusters": []}, 'clusters: no entry is named "c"', id="unknown cluster"),
         pytest.param({"clusters": [{"name": "c", "cluster": {}}]}, "server: not set", id="no server"),
         pytest.param(
-            {"users": [{"name": "u", "user": {"exec": {}}}]}, "not supported", id="credential plugin"
+            {"users": [{"name": "u", "user": {"exec": {}}}]}, "exec: command: not set", id="empty plugin"
+        ),
+        pytest.param(
+            {"users": [{"name": "u", "user": {"auth-provider": {}}}]}, "was removed", id="auth provider"
         ),
         pytest.param(
             {"users": [{"name": "u", "user": {"client-certificate-data": "%"}}]}, "not base64", id="bad data"
@@ -86,3 +89,50 @@ def test_a_token_file_is_read_again_after_a_minute_or_a_refusal(tmp_path):
     path.write_text("three")
     header.expire()
     assert header() == "Bearer three"
+
+
+PLUGIN = {
+    "apiVersion": "client.authentication.k8s.io/v1",
+    "command": "./login",
+    "args": ["--as", "me"],
+}
+
+
+def plugin(tmp_path, script, **changes):
+    """A kubeconfig whose user logs in by a program that lies beside it."""
+    program = tmp_path / "login"
+    program.write_text(f"#!/bin/sh\n{script}\n")
+    program.chmod(0o755)
+    (tmp_path / "ca.crt").write_bytes(b"CA")
+    return write(tmp_path, CONFIG | {"users": [{"name": "u", "user": {"exec": PLUGIN | changes}}]})
+
+
+def test_a_credential_plugin_gives_a_token(tmp_path):
+    path = plugin(
+        tmp_path,
+        """echo "{\\"status\\": {\\"token\\": \\"$2-$STAGE\\"}}" """,
+        env=[{"name": "STAGE", "value": "test"}],
+    )
+    assert ClientConfig.from_kubeconfig(path).token == "me-test"
+
+
+FAILURES = [
+    ("it fails", "echo no access >&2; exit 3", {}, "ended with 3: no access"),
+    ("it prints nonsense", "echo hello", {}, "did not print an ExecCredential"),
+    ("it prints no credential", "echo '{}'", {}, "neither token nor certificate"),
+    (
+        "it is not there",
+        "",
+        {"command": "no-such-login", "installHint": "get it"},
+        "not found; get it",
+    ),
+    ("it is too old", "", {"apiVersion": "client.authentication.k8s.io/v1alpha1"}, "v1alpha1"),
+]
+
+
+@pytest.mark.parametrize(
+    ("script", "changes", "said"), [r[1:] for r in FAILURES], ids=[r[0] for r in FAILURES]
+)
+def test_a_plugin_that_gives_nothing_says_why(tmp_path, script, changes, said):
+    with pytest.raises(ConfigError, match=said):
+        ClientConfig.from_kubeconfig(plugin(tmp_path, script, **changes))

@@ -12,12 +12,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from todoku.client.credentials import ConfigError
+
+__all__ = ["ClientConfig", "ConfigError"]
+
 SERVICE_ACCOUNT = Path("/var/run/secrets/kubernetes.io/serviceaccount")
 TOKEN_LIFETIME_SECONDS = 60.0  # how long a token file's content is believed, as in client-go
-
-
-class ConfigError(ValueError):
-    """A kubeconfig or a pod's environment does not say enough; the message names what is missing."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,7 +54,7 @@ class ClientConfig:
         """
         from todoku.client.kubeconfig import read  # YAML is not needed inside pods
 
-        return read(Path(path), context=context, **more)
+        return cls(**(read(Path(path), context=context) | more))
 
     @classmethod
     def in_cluster(cls, *, folder: Path = SERVICE_ACCOUNT, **more: Any) -> ClientConfig:

@@ -10,23 +10,20 @@ from typing import Any, cast
 
 import yaml
 
-from todoku.client.config import ClientConfig, ConfigError
+from todoku.client.credentials import ConfigError, PluginError, credential
 
 _Loader = cast(type[yaml.SafeLoader], getattr(yaml, "CSafeLoader", yaml.SafeLoader))
-_UNSUPPORTED = ("exec", "auth-provider")
 
 
-def read(path: Path, *, context: str = "", **more: Any) -> ClientConfig:
-    """The `ClientConfig` of one context; `more` overrides and adds fields."""
+def read(path: Path, *, context: str = "") -> dict[str, Any]:
+    """The fields of `ClientConfig` that one context fills.  Raises ConfigError, OSError."""
     document = yaml.load(path.read_text(), Loader=_Loader)
     if not isinstance(document, dict):
         raise ConfigError(f"{path}: not a kubeconfig: the document is not a mapping")
-    return parse(document, source=path, context=context, **more)
+    return parse(document, source=path, context=context)
 
 
-def parse(
-    document: Mapping[str, Any], *, source: Path, context: str = "", **more: Any
-) -> ClientConfig:
+def parse(document: Mapping[str, Any], *, source: Path, context: str = "") -> dict[str, Any]:
     name = context or document.get("current-context") or ""
     if not name:
         raise ConfigError(f"{source}: current-context: not set; name a context")
@@ -34,12 +31,11 @@ def parse(
     cluster = _entry(document, "clusters", "cluster", chosen.get("cluster", ""), source)
     user_name = chosen.get("user", "")
     user = _entry(document, "users", "user", user_name, source) if user_name else {}
-    for field in _UNSUPPORTED:
-        if field in user:
-            raise ConfigError(
-                f'{source}: users "{user_name}": {field}: credential plugins are not supported;'
-                " use a certificate or a token"
-            )
+    if "auth-provider" in user:
+        raise ConfigError(
+            f'{source}: users "{user_name}": auth-provider: was removed from Kubernetes in 1.26;'
+            " use a credential plugin (exec), a certificate or a token"
+        )
     if not cluster.get("server"):
         raise ConfigError(f'{source}: clusters "{chosen.get("cluster")}": server: not set')
     fields: dict[str, Any] = {
@@ -57,7 +53,18 @@ def parse(
         "impersonate_groups": tuple(user.get("as-groups") or ()),
         "namespace": chosen.get("namespace") or "default",
     }
-    return ClientConfig(**(fields | more))
+    if "exec" in user:
+        fields |= _plugin(user["exec"], cluster, user_name, source)
+    return fields
+
+
+def _plugin(
+    plugin: Mapping[str, Any], cluster: Mapping[str, Any], user: str, source: Path
+) -> dict[str, Any]:
+    try:
+        return credential(plugin, cluster=cluster, folder=source.parent)
+    except PluginError as error:
+        raise ConfigError(f'{source}: users "{user}": {error}') from error
 
 
 def _entry(

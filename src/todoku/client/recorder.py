@@ -128,10 +128,10 @@ class EventRecorder:
         bucket = _recent(self._buckets, source, lambda: _Bucket(BURST, now))
         if not bucket.take(now):
             return
-        event = self._combined(event, now)
+        event, key = self._combined(event, now)
         for attempt in range(ATTEMPTS):
             try:
-                await self._write(event)
+                await self._write(event, key)
                 return
             except Unreachable as error:
                 log.debug("Event waits for the server", attempt=attempt, error=error)
@@ -140,8 +140,7 @@ class EventRecorder:
                 log.debug("Event refused", reason=event["reason"], error=error)
                 return
 
-    async def _write(self, event: Object) -> None:
-        key = (*_source_key(event), event["message"], event["reason"], event["type"])
+    async def _write(self, event: Object, key: tuple[str, ...]) -> None:
         seen = self._seen.get(key)
         if seen is not None:
             body = {
@@ -161,7 +160,8 @@ class EventRecorder:
         self._seen.pop(key, None)
         _recent(self._seen, key, lambda: fresh)
 
-    def _combined(self, event: Object, now: float) -> Object:
+    def _combined(self, event: Object, now: float) -> tuple[Object, tuple[str, ...]]:
+        """The event to send and what it repeats: all that are combined repeat one, whatever their messages."""
         key = (*_source_key(event), event["reason"], event["type"])
         similar = _recent(self._similar, key, _Similar)
         if now - similar.at > SIMILAR_SECONDS:
@@ -169,9 +169,9 @@ class EventRecorder:
         similar.at = now
         similar.messages.add(event["message"])
         if len(similar.messages) < SIMILAR_LIMIT:
-            return event
+            return event, (*key, event["message"])
         similar.messages.pop()
-        return event | {"message": f"(combined from similar events): {event['message']}"}
+        return event | {"message": f"(combined from similar events): {event['message']}"}, key
 
     def _compose(
         self, about: Object, type: str, reason: str, message: str, field_path: str
