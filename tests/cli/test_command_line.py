@@ -120,6 +120,19 @@ ENDINGS = {
 }
 
 
+def test_who_is_not_root_is_told_so(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    @click.command()
+    def verb() -> None:
+        raise PermissionError(13, "Permission denied", "/run/todoku/default.lock")
+
+    monkeypatch.setattr(Verbs, "get_command", lambda *_: verb)
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    assert cli.run(["verb"]) == 2
+    assert "needs root" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(("ending", "code"), ENDINGS.values(), ids=ENDINGS.keys())
 def test_every_ending_has_its_exit_code(
     ending: BaseException | None, code: int, monkeypatch: pytest.MonkeyPatch

@@ -148,6 +148,9 @@ def _report(error: Exception) -> int:
     if isinstance(error, (Refused, ApiError)):
         _say(str(error))
         return FAILED
+    if isinstance(error, PermissionError) and os.geteuid() != 0:
+        _say(f"needs root ({error}); labs belong to root: try again with sudo")
+        return WRONG_USE
     if isinstance(error, OSError):
         _say(str(error))
         return UNKNOWN
