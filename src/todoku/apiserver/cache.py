@@ -107,6 +107,8 @@ class Collection:
         event.encodings.clear()
         for handler in tuple(self.handlers):
             handler(event.old, event.new)
+        if event.old is not None:
+            event.old.superseded()
 
     def get(self, namespace: str, name: str) -> Cached | None:
         return self.items.get(keys.key_of(self.prefix, namespace, name))

@@ -9,7 +9,6 @@ resourceVersion, the rest.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -56,7 +55,17 @@ _NOTHING: Mapping[str, str] = {}
 class Cached:
     """One version of one object: its stored bytes and what is needed to answer from them."""
 
-    __slots__ = ("_head", "after", "fields", "name", "namespace", "revision", "value", "views")
+    __slots__ = (
+        "_head",
+        "after",
+        "decoded",
+        "fields",
+        "name",
+        "namespace",
+        "revision",
+        "value",
+        "views",
+    )
 
     def __init__(self, value: bytes, revision: int, namespace: str, name: str) -> None:
         self.value = value
@@ -65,6 +74,7 @@ class Cached:
         self.name = name
         self.after = value.index(_METADATA) + len(_METADATA)
         self._head: Mapping[str, str] | None = None
+        self.decoded: Object | None = None
         # The object in versions that a webhook converts to, by `Served.serial`; filled by `conversion`.
         self.views: dict[int, Object] | None = None
         # Selectable fields and the `Served.serial` they were read for; filled by `predicates`.
@@ -78,7 +88,16 @@ class Cached:
 
     def object(self) -> Object:
         """The decoded object with its resourceVersion; shared, never change it."""
-        return _decoded(self)
+        found = self.decoded
+        if found is None:
+            found = self.decoded = _parse(self)
+            _kept.add(self)
+        return found
+
+    def superseded(self) -> None:
+        """A newer version has taken its place: who still needs this one decodes it again."""
+        if self.decoded is not None:
+            _kept.drop(self)
 
     def fresh(self) -> Object:
         """A decoded object that the caller may change."""
@@ -113,4 +132,27 @@ def _parse(one: Cached) -> Object:
     return obj
 
 
-_decoded = lru_cache(maxsize=16384)(_parse)
+class _Kept:
+    """Which versions stay decoded: the last ones, up to a size of their JSON; decoded it is about five times that.
+
+    By size, not by number: a lab renews three Leases a second for hours, and a CRD alone can be 100 KiB.
+    """
+
+    def __init__(self, limit_bytes: int) -> None:
+        self._limit = limit_bytes
+        self._size = 0
+        self._ones: dict[Cached, None] = {}
+
+    def add(self, one: Cached) -> None:
+        self._ones[one] = None
+        self._size += len(one.value)
+        while self._size > self._limit and len(self._ones) > 1:
+            self.drop(next(iter(self._ones)))
+
+    def drop(self, one: Cached) -> None:
+        one.decoded = None
+        del self._ones[one]
+        self._size -= len(one.value)
+
+
+_kept = _Kept(8 << 20)
