@@ -2,6 +2,7 @@
 
 import socket
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 
@@ -57,6 +58,17 @@ def test_only_matching_flows_are_listed(host: Netns, match: Match, count: int) -
         send(host, address, port)
     with Conntrack(host.fd) as conntrack:
         assert len(conntrack.flows(match)) == count
+
+
+def test_a_flow_is_found_by_its_first_tuple_only(host: Netns) -> None:
+    send(host, "10.96.0.5", 53)
+    with Conntrack(host.path) as conntrack:
+        (flow,) = conntrack.flows(Match(destination="10.96.0.5"))
+        found = conntrack.find(flow.original)
+        assert found is not None
+        assert (found.id, found.reply) == (flow.id, flow.reply)
+        assert conntrack.find(flow.reply) is None
+        assert conntrack.find(replace(flow.original, source_port=1)) is None
 
 
 def test_deleting_forgets_one_flow_and_only_once(host: Netns) -> None:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from todoku.cli import DONE, FAILED
+from todoku.cli import DONE, FAILED, CouldNotTell
 from todoku.cli._lab import lab_option
 from todoku.cli._reaching import Bench, run, sources
 
 if TYPE_CHECKING:
     from todoku.reach.targets import Source
     from todoku.reach.trace.facts import Trace
+
+_ANSWER_SECONDS, _LIVE_SECONDS = 2.0, 60.0
 
 
 @click.command(
@@ -23,7 +27,13 @@ if TYPE_CHECKING:
 @click.argument("target", metavar="TO")
 @click.option("--namespace", "-n", default="default", help="The namespace of TO.")
 @click.option(
-    "--timeout", default=2.0, show_default=True, type=click.FloatRange(0.05, 60), help="Seconds."
+    "--timeout", default=None, type=click.FloatRange(0.05, 3600), help="Seconds; 2, with --live 60."
+)
+@click.option("--live", is_flag=True, help="Wait for somebody else's connection.")
+@click.option(
+    "--pcap",
+    type=click.Path(dir_okay=False, path_type=Path),
+    help="Write its packets there (pcapng).",
 )
 @click.option("--view", default="full", type=click.Choice(["full", "summary", "one-line"]))
 @click.option("--output", "-o", default="text", type=click.Choice(["text", "json", "yaml"]))
@@ -33,13 +43,16 @@ def command(
     source: str,
     target: str,
     namespace: str,
-    timeout: float,
+    timeout: float | None,
+    live: bool,
+    pcap: Path | None,
     view: str,
     output: str,
     cluster: str,
 ) -> int:
-    """Follow one connection FROM a machine or pod TO svc/NAME[:PORT][@KIND], pod/NAME:PORT or ADDRESS:PORT.
+    """Follow one connection hop by hop, with the kernel's evidence.
 
+    FROM is a machine or a pod; TO is svc/NAME[:PORT][@KIND], pod/NAME:PORT or ADDRESS:PORT.
     Exit 1 if it was not delivered.
     """
     from todoku.reach.spec import parse_target
@@ -59,15 +72,36 @@ def command(
 
         return await trace(
             bench.survey, bench.world, _one_source(bench, source), target,
-            namespace=namespace, timeout_seconds=timeout,
+            namespace=namespace, record=pcap is not None,
+            timeout_seconds=_ANSWER_SECONDS if live else timeout or _ANSWER_SECONDS,
+            live_seconds=(timeout or _LIVE_SECONDS) if live else 0,
         )  # fmt: skip
 
+    found = _run(lab, work)
+    click.echo(_text(found, view, output))
+    if pcap is not None:
+        _write(pcap, found)
+    return DONE if found.disposition == "DELIVERED" else FAILED
+
+
+def _run(lab: str, work: Callable[[Bench], Awaitable[Trace]]) -> Trace:
+    from todoku.lab.tracing import Busy
+    from todoku.reach.trace.collect import NothingHeard
+
     try:
-        found = run(lab, work)
+        return run(lab, work)
     except LookupError as error:
         raise click.UsageError(str(error)) from error
-    click.echo(_text(found, view, output))
-    return DONE if found.disposition == "DELIVERED" else FAILED
+    except (Busy, NothingHeard) as error:
+        raise CouldNotTell(str(error)) from error
+
+
+def _write(path: Path, found: Trace) -> None:
+    from todoku.reach.trace import pcapng
+
+    path.write_bytes(pcapng.file(found.frames))
+    where = len({one.place for one in found.frames})
+    click.echo(f"wrote {path}: {len(found.frames)} frames, seen in {where} places", err=True)
 
 
 def _one_source(bench: Bench, pattern: str) -> Source:

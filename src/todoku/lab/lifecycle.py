@@ -71,7 +71,16 @@ def up(
             if not was_running:
                 _wait_for_undo(paths)
             raise
+    if was_running:
+        _sweep_traces(name)
     return Up(round(time.monotonic() - began, 3), answer["phases"], answer["late"])
+
+
+def _sweep_traces(name: str) -> None:
+    """Take away what a killed `todoku trace` left in the lab's namespaces."""
+    from todoku.lab import lab, tracing
+
+    tracing.sweep(lab.open(name))
 
 
 def _ask_up(

@@ -130,6 +130,10 @@ class Survey:
         places = [*self._machine_places(), *_pod_places(pods, netns)]
         return Ground(self._place(LAN), places)
 
+    def machine_netns(self) -> list[str]:
+        """The network namespace of every machine that is on, and of the gateway."""
+        return [place.netns for place in self._machine_places()]
+
     def _machine_places(self) -> Iterator[Place]:
         for machine in self._machines:
             if machine.namespaces is None or machine.paused:

@@ -127,6 +127,20 @@ class Conntrack:
         flows = (_flow(answer) for answer in answers)
         return [flow for flow in flows if flow is not None and match.covers(flow)]
 
+    def find(self, original: Tuple) -> Flow | None:
+        """The flow that began with this tuple: one hash lookup, where every listing walks the whole table."""
+        try:
+            answer = self._socket.get(
+                _GET, _family_of(original.source), _tuple(_TUPLE_ORIG, original)
+            )
+        except nf.NetlinkError as error:
+            if error.errno == errno.ENOENT:
+                return None
+            raise
+        found = _flow(answer)
+        # The kernel looks tuples of either direction up.
+        return found if found is not None and found.original == original else None
+
     def delete(self, flow: Flow) -> bool:
         """Forget one flow; False if it was already gone (or replaced by another of the same tuple)."""
         body = _tuple(_TUPLE_ORIG, flow.original)

@@ -128,6 +128,19 @@ class NetfilterSocket:
         self._socket.send(message(kind, flags | F_ACK, sequence, family, body))
         self._await_acknowledgements(sequence, sequence)
 
+    def get(self, kind: int, family: int, body: bytes) -> memoryview:
+        """The one answer to a question about one object, without its headers; raises NetlinkError (ENOENT)."""
+        sequence = self._next(1)
+        self._socket.send(message(kind, 0, sequence, family, body))
+        while True:
+            for answered, flags, number, payload in _messages(self._socket.recv(_RECEIVE_BYTES)):
+                if number != sequence:
+                    continue
+                if answered != NLMSG_ERROR:
+                    return payload[4:]
+                error = _error(payload, flags, 0)
+                raise error or NetlinkError(errno.ENOENT, "acknowledged without an answer")
+
     def batch(self, messages: list[tuple[int, int, int, bytes]], *, subsystem: int) -> None:
         """Send (kind, flags, family, body) messages as one transaction: all of them or none.
 

@@ -12,9 +12,12 @@ from itertools import groupby
 
 from todoku.linux.conntrack import Flow
 from todoku.reach.outcome import Outcome
-from todoku.reach.trace.facts import Evidence, Facts, Header, Hop, Place, Rule, Step, Trace
+from todoku.reach.trace.facts import Evidence, Facts, Header, Hop, Lookup, Place, Rule, Step, Trace
 
-_TELLING = ("dnat", "masquerade", "snat", "reject", "drop", "@services", "redirect")
+_TELLING = (
+    "dnat", "masquerade", "snat", "reject", "drop", "redirect",
+    "@services", "@local-services", "@no-endpoints", "@firewall",
+)  # fmt: skip
 _DISPOSITIONS = {
     Outcome.OK: "DELIVERED",
     Outcome.REFUSED: "REFUSED",
@@ -32,15 +35,16 @@ def assemble(facts: Facts, *, target: str) -> Trace:
     hops = [*_departure(facts, runs), *_crossing(facts, runs), *_arrival(facts, runs)]
     if facts.outcome in (Outcome.OK, Outcome.REFUSED) and back:
         hops += _reply(facts, list(_runs(back)))
-    sent = facts.sent
-    packet = (
-        f"{sent.source}:{sent.source_port} -> {sent.destination}:{sent.destination_port} "
-        f"{sent.protocol}"
-    )
     return Trace(
-        facts.source.name, target, packet, _disposition(facts, forward), hops, facts.latency_ms,
-        facts.code,
+        facts.source.name, target, _packet(facts), _disposition(facts, forward), hops,
+        facts.latency_ms, facts.code, facts.notes, facts.frames,
     )  # fmt: skip
+
+
+def _packet(facts: Facts) -> str:
+    sent = facts.sent
+    to = f"{sent.destination}:{sent.destination_port} {sent.protocol}"
+    return f"{sent.source}:{sent.source_port} -> {to}" if sent.source_port else f"(none) -> {to}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +84,12 @@ def _is_forward(facts: Facts, step: Step) -> bool:
 
 
 def _departure(facts: Facts, runs: Sequence[tuple[str, tuple[Step, ...]]]) -> Iterator[Hop]:
-    """The source's own route, and whom it found behind the next address."""
+    """The name's address, the source's own route, and whom it found behind the next address."""
     source, sent = facts.source, facts.sent
+    if facts.lookup is not None:
+        yield _looked_up(source, facts.lookup)
+        if not facts.lookup.address:
+            return
     translated = _flow_at(facts, source.name)
     if translated is not None and translated.translated:
         return  # a node rewrites before it routes; the rules tell the story
@@ -97,9 +105,21 @@ def _departure(facts: Facts, runs: Sequence[tuple[str, tuple[Step, ...]]]) -> It
             yield Hop(source.name, "ARP", f"nobody answers for {asked}", "neigh")
         return
     owner = facts.macs.get(facts.neighbour_mac, "an unknown machine")
+    if _forgotten(facts):
+        text = f"{asked} was at {facts.neighbour_mac}; no machine that is on has it, nobody answers"
+        yield Hop(source.name, "ARP", text, "neigh")
+        return
     why = f" ({facts.why_announcer})" if facts.why_announcer and owner == facts.announcer else ""
     text = f"{asked} is at {facts.neighbour_mac} = {owner}{why}"
     yield Hop(source.name, "ARP", text, "neigh")
+
+
+def _looked_up(source: Place, lookup: Lookup) -> Hop:
+    if not lookup.server:
+        text = f"{source.name} asks no name server of the cluster, so it knows no {lookup.name}"
+        return Hop(source.name, "DNS", text, "inferred")
+    said = f"{lookup.name} is {lookup.address}" if lookup.address else f"no {lookup.name}"
+    return Hop(source.name, "DNS", f"{said}, says {lookup.server}", "dns")
 
 
 def _crossing(facts: Facts, runs: Sequence[tuple[str, tuple[Step, ...]]]) -> Iterator[Hop]:
@@ -196,11 +216,15 @@ def _arrival(facts: Facts, runs: Sequence[tuple[str, tuple[Step, ...]]]) -> Iter
         yield Hop(
             where, "SOCKET", "refused: nothing listens on the port", "socket" if pod else "inferred"
         )
+    elif facts.dead_end and facts.outcome in (Outcome.TIMEOUT, Outcome.NO_ROUTE):
+        way = f"{facts.dead_end}: it knows no way to {facts.sent.destination}"
+        yield Hop(last, "ROUTE", way, "route")
     elif facts.outcome is Outcome.TIMEOUT and last:
         yield Hop(last, "SILENCE", "last seen here; no answer came back", "inferred")
-    elif facts.outcome is Outcome.TIMEOUT and facts.neighbour_mac:
+    elif facts.outcome is Outcome.TIMEOUT and facts.neighbour_mac and not _forgotten(facts):
         owner = facts.macs.get(facts.neighbour_mac, "the next hop")
-        yield Hop(owner, "SILENCE", "took the packet and forwarded nothing", "inferred")
+        text = "never saw the packet: it, or a cable on the way, is off"
+        yield Hop(owner, "SILENCE", text, "inferred")
 
 
 def _reply(facts: Facts, runs: Sequence[tuple[str, tuple[Step, ...]]]) -> Iterator[Hop]:
@@ -229,10 +253,17 @@ def _dropped(runs: Iterable[tuple[str, tuple[Step, ...]]]) -> bool:
 
 def _disposition(facts: Facts, forward: Sequence[Step]) -> str:
     if facts.outcome is Outcome.TIMEOUT:
-        if _dropped(_runs(forward)):
+        if _dropped(_runs(forward)) or facts.dead_end:
             return "DROPPED"
-        return "UNANSWERED" if not facts.neighbour_mac and facts.way is not None else "LOST"
+        unanswered = not facts.neighbour_mac or _forgotten(facts)
+        return "UNANSWERED" if unanswered and facts.way is not None else "LOST"
     return _DISPOSITIONS.get(facts.outcome, "UNKNOWN")
+
+
+def _forgotten(facts: Facts) -> bool:
+    """Whether the source sent to a remembered neighbour (STALE, RFC 4861 7.3.2) that is gone."""
+    elsewhere = any(step.place != facts.source.name for step in facts.steps)
+    return bool(facts.neighbour_mac) and facts.neighbour_mac not in facts.macs and not elsewhere
 
 
 def _own_flows(facts: Facts) -> Iterator[Flow]:
@@ -247,16 +278,14 @@ def _flow_at(facts: Facts, place: str) -> Flow | None:
 
 
 def _pod(facts: Facts) -> Place | None:
-    """The pod that the connection reached: seen there, or by conntrack, or by its address."""
+    """The pod that the connection reached: by conntrack or its address (the source itself, too), or seen there."""
     seen = {step.place for step in facts.steps if _is_forward(facts, step)}
     backends = {flow.reply.source for flow in _own_flows(facts) if flow.translated}
     wanted = backends or {facts.sent.destination}
-    pods = [
-        place for place in facts.places.values() if place.kind == "pod" and place != facts.source
-    ]
-    reached = [place for place in pods if place.name in seen]
+    pods = [place for place in facts.places.values() if place.kind == "pod"]
     addressed = [place for place in pods if wanted & set(place.addresses)]
-    return next(iter([*reached, *addressed]), None)
+    reached = [place for place in pods if place.name in seen and place != facts.source]
+    return next(iter([*addressed, *reached]), None)
 
 
 def _first(place: Place) -> str:

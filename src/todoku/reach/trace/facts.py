@@ -10,8 +10,9 @@ from todoku.linux.conntrack import Flow
 from todoku.linux.links import Link
 from todoku.reach.outcome import Outcome
 from todoku.reach.probe import Tuple5
+from todoku.reach.trace.pcapng import Caught
 
-Evidence = Literal["nft", "conntrack", "neigh", "route", "socket", "inferred"]
+Evidence = Literal["nft", "conntrack", "neigh", "route", "socket", "dns", "inferred"]
 Direction = Literal["forward", "reply"]
 
 
@@ -87,13 +88,22 @@ class Way:
 
 
 @dataclass(frozen=True, slots=True)
+class Lookup:
+    """A name, the server that was asked ("" if the source has none), and the address it gave ("" for none)."""
+
+    name: str
+    server: str
+    address: str
+
+
+@dataclass(frozen=True, slots=True)
 class Facts:
-    """Everything collected around one connection."""
+    """Everything collected around one connection.  `latency_ms` is None for somebody else's."""
 
     source: Place
     sent: Tuple5
     outcome: Outcome
-    latency_ms: float
+    latency_ms: float | None
     places: Mapping[str, Place]
     steps: Sequence[Step] = ()
     flows: Mapping[str, Sequence[Flow]] = field(default_factory=dict)  # by place
@@ -106,6 +116,10 @@ class Facts:
     code: str = ""  # the prediction's explanation, for what nftables cannot see
     announcer: str = ""
     why_announcer: str = ""
+    lookup: Lookup | None = None
+    dead_end: str = ""  # the last place's route that leads nowhere, e.g. "blackhole default"
+    notes: tuple[str, ...] = ()
+    frames: Sequence[Caught] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,15 +138,20 @@ class Hop:
 
 @dataclass(frozen=True, slots=True)
 class Trace:
-    """The whole way: `disposition` is DELIVERED, REFUSED, DROPPED, UNANSWERED, NO_ROUTE."""
+    """The whole way: `disposition` is DELIVERED, REFUSED, DROPPED, UNANSWERED, LOST, NO_ROUTE, NAME_UNKNOWN.
+
+    `notes` say what the trace could not see; `frames` are the connection's packets, if they were recorded.
+    """
 
     source: str
     target: str
     packet: str
     disposition: str
     hops: Sequence[Hop]
-    latency_ms: float
+    latency_ms: float | None
     code: str = ""
+    notes: tuple[str, ...] = ()
+    frames: Sequence[Caught] = field(default=(), repr=False)
 
 
 def named(link_by_index: Mapping[int, Link], index: int) -> str:

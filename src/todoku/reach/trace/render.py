@@ -15,7 +15,8 @@ def one_line(trace: Trace) -> str:
     to = next((hop.where for hop in trace.hops if hop.component == "SOCKET"), "")
     arrived = f" to {to}" if trace.disposition == "DELIVERED" and to else ""
     code = f" ({trace.code})" if trace.code and trace.disposition != "DELIVERED" else ""
-    return f"{trace.source} -> {trace.target}  {trace.disposition}{arrived}{code}  {trace.latency_ms:.1f} ms"
+    took = "" if trace.latency_ms is None else f"  {trace.latency_ms:.1f} ms"
+    return f"{trace.source} -> {trace.target}  {trace.disposition}{arrived}{code}{took}"
 
 
 def summary(trace: Trace) -> str:
@@ -40,6 +41,7 @@ def _lines(trace: Trace, hops: list[Hop], *, rules: bool) -> str:
             rule = hop.rule
             about = f"  # {rule.object}" if rule.object else ""
             lines.append(f"{'':>6}{'':<{width}}  {'':<7} handle {rule.handle}: {rule.text}{about}")
+    lines += [f"note: {note}" for note in trace.notes]
     lines += _why(trace)
     return "\n".join(lines)
 
@@ -61,7 +63,8 @@ def to_json(trace: Trace) -> Object:
         "packet": trace.packet,
         "disposition": trace.disposition,
         "code": trace.code,
-        "latencyMs": round(trace.latency_ms, 3),
+        "latencyMs": None if trace.latency_ms is None else round(trace.latency_ms, 3),
+        "notes": list(trace.notes),
         "observations": [
             {
                 "seq": number,
