@@ -19,6 +19,9 @@ from todoku.linux.process import ProcessId
 
 Json = dict[str, Any]
 _MAX_MESSAGE = 1 << 16
+# One heap for all threads of a child, mallopt(3): each of its own would cost every node agent 2 MiB, and threads that
+# hold the interpreter's lock do not compete for it.
+_ENVIRONMENT = {"MALLOC_ARENA_MAX": "1"}
 
 
 class ForkFailed(OSError):
@@ -40,6 +43,7 @@ class ForkServer:
                 stdout=output,
                 stderr=output,
                 pass_fds=[theirs.fileno()],
+                env=os.environ | _ENVIRONMENT,
                 start_new_session=True,
             )
         self._link.setblocking(False)
