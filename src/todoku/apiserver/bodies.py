@@ -18,6 +18,9 @@ from todoku.apiserver.negotiation import JSON, PROTOBUF, YAML
 from todoku.wire import protobuf
 
 MAX_YAML_NODES = 1_000_000
+MAX_YAML_DEPTH = (
+    200  # as deep as the JSON parser goes; the C parser recurses without a limit of its own
+)
 _BaseLoader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
@@ -69,6 +72,16 @@ class _Loader(_BaseLoader):  # type: ignore[misc]
     def __init__(self, body: bytes) -> None:
         super().__init__(body)
         self.duplicates: list[str] = []
+        self._depth = 0
+
+    def descend_resolver(self, current_node: Any, current_index: Any) -> None:
+        """The parser calls this for each node it enters."""
+        self._depth += 1
+        if self._depth > MAX_YAML_DEPTH:
+            raise yaml.YAMLError("exceeded max depth")
+
+    def ascend_resolver(self) -> None:
+        self._depth -= 1
 
     def construct_mapping(self, node: Any, deep: bool = False) -> Any:
         seen = set()

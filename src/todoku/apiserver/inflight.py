@@ -41,6 +41,15 @@ class Limits:
             raise errors.TooManyRequests("Too many requests, please try again later.")
         self._count[writing] += not exempt
         try:
+            async with self.in_time():
+                yield
+        finally:
+            self._count[writing] -= not exempt
+
+    @asynccontextmanager
+    async def in_time(self) -> AsyncIterator[None]:
+        """Bound what is awaited inside.  Raises Timeout."""
+        try:
             async with asyncio.timeout(self._seconds) as deadline:
                 yield
         except TimeoutError:
@@ -48,5 +57,3 @@ class Limits:
                 raise
             text = "Timeout: request did not complete within the allotted timeout"
             raise errors.Timeout(text) from None
-        finally:
-            self._count[writing] -= not exempt

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 from todoku.api import errors, patches, schemas
-from todoku.api.meta import Object
+from todoku.api.meta import GroupVersionKind, Object
 from todoku.api.patches.fieldsets import FieldError as FieldSetError
 from todoku.api.schemas import Type
 from todoku.apiserver import bodies, writes
@@ -34,9 +34,11 @@ def change(engine: Engine, context: Context) -> Change:
     return replace(kind(context.served, make), patched=duplicates)
 
 
-def maker(context: Context, schema: str) -> Make:
+def maker(context: Context, kind: GroupVersionKind) -> Make:
     """What the request's patch makes of an object of another kind than the resource's (a Scale)."""
-    return _read(context, schemas.type_of(schema))[0]
+    type_ = schemas.type_of(schemas.names_by_kind()[kind])
+    make, duplicates = _read(context, type_)
+    return lambda old: bodies.checked(context, make(old), type_, kind, duplicates)
 
 
 def _read(context: Context, type_: Type) -> tuple[Make, list[str]]:

@@ -72,13 +72,21 @@ class Pipeline:
             if not decision.allowed:
                 raise forbidden(user, info, decision)
         aggregator = self._engine.components.aggregator
+        remote = aggregator.find(info.path) if aggregator else None
+        body = b"" if remote else await self._body(request, info)
         async with self._limits.admit(user, info):
-            remote = aggregator.find(info.path) if aggregator else None
             if aggregator and remote:
                 return await aggregator.serve(request, user, remote)
             if not info.is_resource:
                 return await self._document(request, info)
-            return await self._resource(request, info, user, warnings)
+            return await self._resource(request, info, user, warnings, body)
+
+    async def _body(self, request: web.BaseRequest, info: RequestInfo) -> bytes:
+        """Read before the request takes a place: a client that sends slowly keeps none from the others."""
+        if not info.is_resource or info.verb not in WRITES or info.subresource == "proxy":
+            return b""  # a proxied body passes as it is
+        async with self._limits.in_time():
+            return await read_body(request, self._engine.config.request_limit_bytes)
 
     async def _authenticate(self, request: web.BaseRequest) -> User:
         certificate = b""
@@ -97,7 +105,12 @@ class Pipeline:
         return _ANONYMOUS
 
     async def _resource(
-        self, request: web.BaseRequest, info: RequestInfo, user: User, warnings: list[str]
+        self,
+        request: web.BaseRequest,
+        info: RequestInfo,
+        user: User,
+        warnings: list[str],
+        body: bytes,
     ) -> web.StreamResponse:
         served = self._engine.catalog.find(info.group, info.version, info.resource)
         if served is None or (info.namespace and not _scope_fits(served.resource.namespaced, info)):
@@ -117,11 +130,10 @@ class Pipeline:
             user_agent=headers.get("User-Agent", ""),
             dry_run=_dry_run(request),
             warnings=warnings,
+            body=body,
         )
         if context.form.as_ == "Table":
             context.form = _with_include(context.form, request.query.get("includeObject", ""))
-        if info.verb in WRITES and info.subresource != "proxy":  # a proxied body passes as it is
-            context.body = await read_body(request, self._engine.config.request_limit_bytes)
         answer = await dispatch.answer(self._engine, context, request)
         if isinstance(answer, web.StreamResponse):
             return answer

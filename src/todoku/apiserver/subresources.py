@@ -137,7 +137,7 @@ async def _scale(engine: Engine, context: Context) -> Answer:
         cached = await reads.get(engine, context)
         return Answer(dumps(scales.read(served.view(cached), paths)))
     if context.info.verb == "patch":
-        patch = patching.maker(context, "io.k8s.api.autoscaling.v1.Scale")
+        patch = patching.maker(context, _SCALE)
 
         def make(old: Object) -> Object:
             return scales.write(old, patch(scales.read(old, paths)), paths)

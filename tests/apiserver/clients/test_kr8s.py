@@ -73,6 +73,7 @@ async def test_a_watch_and_a_wait_see_changes(kr8s_api):
                 begun.set()
                 if kind == "DELETED":
                     return one.data.a
+        return None
 
     async with asyncio.timeout(20), asyncio.TaskGroup() as tasks:
         watching = tasks.create_task(watched())

@@ -96,7 +96,7 @@ async def test_watches_and_paged_lists_in_the_loop(lightkube):
     assert [one.metadata.name async for one in listed] == [f"m{n}" for n in range(5)]
     seen = []
     async with asyncio.timeout(20):
-        async for kind, one in lightkube.watch(ConfigMap, fields={"metadata.name": "m1"}):
+        async for kind, _ in lightkube.watch(ConfigMap, fields={"metadata.name": "m1"}):
             seen.append(kind)
             if kind == "ADDED":
                 await lightkube.delete(ConfigMap, "m1")
