@@ -92,9 +92,16 @@ class Runner:
 
     async def start(self, container: Container) -> None:
         """Let it run.  Raises RuntimeFailed."""
-        await self._context.containers.start(container.id)
-        container.state = State.RUNNING
         container.started_at = self._context.clock.now()
+        try:
+            await self._context.containers.start(container.id)
+        except BaseException:
+            container.started_at = 0.0
+            raise
+        if (
+            container.state is State.CREATED
+        ):  # a short one's end may be seen before we hear of its start
+            container.state = State.RUNNING
 
     def signal(self, container: Container, number: int) -> None:
         """Signal the container's first process, and nobody else."""
