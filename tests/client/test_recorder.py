@@ -58,7 +58,9 @@ async def test_many_similar_events_are_combined(api, recorder):
         recorder.event(POD, "Warning", "Failed", f"try {number}")
     await recorder.flush()
     combined = [r for r in api.requests if "combined from similar" in r.body["message"]]
-    assert len(combined) == 3
+    assert [r.method for r in combined] == ["POST", "PATCH", "PATCH"]
+    assert [r.body["count"] for r in combined] == [1, 2, 3]
+    assert combined[-1].body["message"] == "(combined from similar events): try 11"
 
 
 async def test_one_object_may_cause_25_events_then_is_held_back(api, recorder):

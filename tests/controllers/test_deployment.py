@@ -7,6 +7,7 @@ import pytest
 from tests.support.cluster import Cluster, running, running_cluster, workload
 from todoku.api import errors
 from todoku.api.meta import Object, copy
+from todoku.controllers import replicaset
 
 
 @pytest.fixture
@@ -268,3 +269,15 @@ async def test_a_quota_that_forbids_pods_is_told_as_replica_failure(cluster):
         c for c in deployment(cluster)["status"]["conditions"] if c["type"] == "ReplicaFailure"
     )
     assert found["reason"] == "FailedCreate" and "exceeded quota" in found["message"]
+
+
+def test_further_refusals_change_nothing_though_each_names_another_pod():
+    rs = {"metadata": {"name": "web-1"}, "spec": {"replicas": 1, "template": {}}}
+    first = replicaset.status(rs, [], errors.Forbidden("pod a"), replicaset.Plan(create=1), 1.0)
+    again = replicaset.status(
+        rs | {"status": first}, [], errors.Forbidden("pod b"), replicaset.Plan(create=1), 2.0
+    )
+    assert again == first
+    assert "conditions" not in replicaset.status(
+        rs | {"status": first}, [], None, replicaset.Plan(), 3.0
+    )

@@ -241,6 +241,9 @@ async def test_stateful_pods_come_in_order_each_after_the_one_before_is_ready(cl
     found = cluster.get("pods", "web-2")
     assert (found["spec"]["hostname"], found["spec"]["subdomain"]) == ("web-2", "web")
     assert found["metadata"]["labels"]["apps.kubernetes.io/pod-index"] == "2"
+    revision = status(cluster, "statefulsets.apps")["updateRevision"]
+    assert revision.startswith("web-")
+    assert found["metadata"]["labels"]["controller-revision-hash"] == revision
 
 
 async def test_stateful_pods_go_highest_first(cluster):

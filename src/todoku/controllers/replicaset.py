@@ -70,7 +70,9 @@ def status(
         condition = {
             "type": "ReplicaFailure", "status": "True", "reason": reason, "message": str(failure),
         }  # fmt: skip
-        kept = conditions.with_condition(kept, condition, times.text(now))
+        if conditions.find(kept, "ReplicaFailure") is None:
+            # The first refusal stays: each names another pod, and a status that changes wakes this controller.
+            kept = conditions.with_condition(kept, condition, times.text(now))
     else:
         kept = conditions.without(kept, "ReplicaFailure")
     if kept:

@@ -13,6 +13,7 @@ from todoku.controllers.controller import deleting, owner_reference, owner_uid
 
 RESOURCE = "controllerrevisions.apps"
 HASH = "controller-revision-hash"
+STATEFUL_HASH = "controller.kubernetes.io/hash"
 
 
 def template_data(owner: Object) -> Object:
@@ -26,13 +27,14 @@ def make(owner: Object, number: int, collisions: int | None) -> Object:
     digest = names.template_hash(data, collisions)
     meta = owner["metadata"]
     labels = (owner["spec"]["template"].get("metadata") or {}).get("labels") or {}
+    label = HASH if owner["kind"] == "DaemonSet" else STATEFUL_HASH
     return {
         "apiVersion": "apps/v1",
         "kind": "ControllerRevision",
         "metadata": {
             "name": f"{meta['name']}-{digest}",
             "namespace": meta["namespace"],
-            "labels": labels | {HASH: digest},
+            "labels": labels | {label: digest},
             "annotations": _copied(owner),
             "ownerReferences": [owner_reference(owner)],
         },
@@ -54,6 +56,7 @@ class History:
 
 
 def hash_of(revision: Object) -> str:
+    """What pods of this revision bear as `controller-revision-hash`: for a StatefulSet the revision's whole name."""
     return str((revision["metadata"].get("labels") or {}).get(HASH, revision["metadata"]["name"]))
 
 
