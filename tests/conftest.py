@@ -1,4 +1,4 @@
-"""What every test shares: tests marked `kernel` need root and network namespaces, or say why they are skipped."""
+"""What every test shares: tests marked `kernel` or `e2e` need root and network namespaces, or say why they are skipped."""
 
 import ctypes
 import os
@@ -13,7 +13,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     if os.environ.get("CI") or not (reason := _missing_privilege()):
         return
     for item in items:
-        if item.get_closest_marker("kernel"):
+        if item.get_closest_marker("kernel") or item.get_closest_marker("e2e"):
             item.add_marker(pytest.mark.skip(reason=reason))
 
 
