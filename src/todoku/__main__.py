@@ -1,5 +1,10 @@
 """`python -m todoku` is the command line."""
 
-from todoku.cli import main
+import sys
+
+try:
+    from todoku.cli import main
+except KeyboardInterrupt:  # Ctrl-C while modules load: nothing has begun
+    sys.exit(130)
 
 main()

@@ -35,7 +35,8 @@ name: default
 lan:
   cidr: 192.168.11.0/24
   gateway: 192.168.11.1
-# What the gateway does with what it cannot deliver: drop (silence), reject (ICMP), or none (no gateway).
+# What the gateway does with what it cannot deliver: drop (silence), reject (ICMP), or none (no gateway:
+# hosts have no default route; nodes keep theirs, which ClusterIPs need, but nobody answers).
 gateway: drop
 
 # The cluster.  The first control-plane node carries the API server.
@@ -49,7 +50,8 @@ nodes:
   - name: worker2.internal
     address: 192.168.11.133
 
-# Machines on the LAN outside the cluster.  `routes:` adds routes: a prefix and the address it goes through.
+# Machines on the LAN outside the cluster.  `routes:` adds routes, each a prefix and the address it goes through:
+#   routes: {10.96.0.0/12: 192.168.11.132}   # through worker1, and ClusterIPs answer out there, too
 hosts:
   - name: rhel8host
     address: 192.168.11.201
@@ -208,7 +210,7 @@ class _Reader:
         if node is None:
             return {}
         if not isinstance(node, yaml.MappingNode):
-            self.problem(node, field, "must be a mapping of texts")
+            self.problem(node, field, "must be a mapping, as {key: value}")
             return {}
         return {
             str(key.value): self.text(value, f"{field}.{key.value}") for key, value in node.value

@@ -15,6 +15,12 @@ from todoku.linux.namespaces import inside_net
 BRIDGE = "br0"
 INTERFACE = "eth0"
 _SETTLE_SECONDS = 5.0
+_GATEWAY_SETTINGS = {
+    "net/ipv4/ip_forward": "1",
+    "net/ipv4/conf/all/send_redirects": "0",
+    # Every refusal is said: Linux's own limit, one a second and host, would turn the others into silence.
+    "net/ipv4/icmp_ratelimit": "0",
+}
 
 
 def port(name: str) -> str:
@@ -37,7 +43,7 @@ def build_switch(pid: int) -> None:
 def build_gateway(topology: Topology, switch: int, pid: int) -> None:
     """The gateway: it routes what it knows, and drops or rejects the rest."""
     _plug(topology, switch, pid, GATEWAY, topology.gateway_address)
-    _write_settings(pid, {"net/ipv4/ip_forward": "1", "net/ipv4/conf/all/send_redirects": "0"})
+    _write_settings(pid, _GATEWAY_SETTINGS)
     with Links(net(pid)) as links:
         kind = "blackhole" if topology.gateway == "drop" else "unreachable"
         links.set_route("default", kind=kind)
@@ -47,7 +53,10 @@ def build_machine(topology: Topology, switch: int, pid: int, machine: Node | Hos
     """A machine's cable, address and routes; a node forwards packets."""
     _plug(topology, switch, pid, machine.name, machine.address)
     with Links(net(pid)) as links:
-        links.set_route("default", via=topology.gateway_address)
+        # A node needs the route even where nobody answers for it: without one the kernel refuses a ClusterIP
+        # before any rule sees it.
+        if topology.gateway != "none" or isinstance(machine, Node):
+            links.set_route("default", via=topology.gateway_address)
         if isinstance(machine, Host):
             for prefix, via in machine.routes.items():
                 links.set_route(prefix, via=via)
