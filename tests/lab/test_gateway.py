@@ -1,7 +1,7 @@
 """What a host outside hears when it asks for an address that only the cluster knows, by the lab file's `gateway:`."""
 
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -21,12 +21,14 @@ hosts: [{{name: client, address: 192.168.11.201}}]
 
 
 @pytest.fixture(params=["reject", "none"])
-def lab(request: pytest.FixtureRequest, lab_name: Callable[[str], str]) -> Lab:
+def lab(request: pytest.FixtureRequest, lab_name: Callable[[str], str]) -> Iterator[Lab]:
     name = lab_name(request.param)
-    request.addfinalizer(lambda: lifecycle.down(name))
     topology = labfile.parse(LAB.format(policy=request.param), name=name)
-    lifecycle.up(name, topology, wait=False)
-    return open_lab(name)
+    try:
+        lifecycle.up(name, topology, wait=False)
+        yield open_lab(name)
+    finally:
+        lifecycle.down(name)
 
 
 def test_every_question_is_refused_at_once_not_only_the_first_few(lab: Lab) -> None:
@@ -35,7 +37,7 @@ def test_every_question_is_refused_at_once_not_only_the_first_few(lab: Lab) -> N
     for port in range(8000, 8040):
         with socket_in(client.net, socket.AF_INET, socket.SOCK_STREAM) as asking:
             asking.settimeout(2)
-            with pytest.raises(OSError, match="unreachable|No route"):
+            with pytest.raises(OSError, match=r"unreachable|No route"):
                 asking.connect(("10.244.0.2", port))
 
 
