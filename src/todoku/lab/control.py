@@ -1,30 +1,25 @@
-"""The supervisor's socket: one JSON request per connection, JSON lines as the answer.
+"""The supervisor's socket, seen by who asks: one JSON request per connection, JSON lines as the answer.
 
     -> {"op": "up" | "stop" | "status" | "power-off" | ..., ...}
     <- {"progress": text} ...                   as the work goes on
     <- {"result": value}  or  {"error": text}   the last line
 
-A client that goes away cancels the work it asked for.
+A client that goes away cancels the work it asked for.  The answering side is `serving`: a verb of the command line
+asks, and need not load an event loop for it.
 """
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import json
 import socket
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
-from todoku.aio import log as logs
 from todoku.lab.paths import Paths
-
-log = logs.get(__name__)
 
 Json = dict[str, Any]
 Progress = Callable[[str], None]
-Work = Callable[[Json, Progress], Awaitable[Any]]
-_LIMIT_BYTES = 1 << 20
 
 
 class Refused(Exception):
@@ -33,63 +28,6 @@ class Refused(Exception):
 
 class NoSupervisor(OSError):
     """Nobody listens: the lab is down, or its supervisor died."""
-
-
-async def serve(
-    listener: socket.socket, work: Work, answered: Callable[[], None]
-) -> asyncio.Server:
-    """Answer requests with `work`, which returns the result or raises Refused or OSError.
-
-    `answered` is called when a request is over and its answer, if anybody waits for one, is sent.
-    """
-
-    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with contextlib.suppress(ConnectionError):
-            try:
-                await _answer(reader, writer, work)
-            finally:
-                answered()
-                writer.close()
-                await writer.wait_closed()
-
-    return await asyncio.start_unix_server(handle, sock=listener, limit=_LIMIT_BYTES)
-
-
-async def _answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, work: Work) -> None:
-    line = await reader.readline()
-    if not line:
-        return
-    request = json.loads(line)
-
-    def send(message: Json) -> None:
-        if not writer.is_closing():
-            writer.write(json.dumps(message).encode() + b"\n")
-
-    doing = asyncio.create_task(
-        _work(work, request, lambda text: send({"progress": text})), name=f"op-{request['op']}"
-    )
-    leaving = asyncio.create_task(reader.read(1), name="client-leaves")
-    try:
-        await asyncio.wait({doing, leaving}, return_when=asyncio.FIRST_COMPLETED)
-        if not doing.done():
-            log.info("Client left; giving up its request", op=request["op"])
-            doing.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            send(await doing)
-        await writer.drain()
-    finally:
-        doing.cancel()
-        leaving.cancel()
-
-
-async def _work(work: Work, request: Json, progress: Progress) -> Json:
-    try:
-        return {"result": await work(request, progress)}
-    except (Refused, OSError) as error:
-        return {"error": str(error)}
-    except Exception as error:
-        log.exception("Request failed", op=request["op"])
-        return {"error": f"{type(error).__name__}: {error}"}
 
 
 @contextlib.contextmanager

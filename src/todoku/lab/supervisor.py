@@ -16,7 +16,7 @@ from functools import partial
 from typing import Any
 
 from todoku.aio import log as logs
-from todoku.lab import control, lan, pki, power, state, sweep
+from todoku.lab import lan, pki, power, serving, state, sweep
 from todoku.lab.composition import API_PORT, API_SERVER, children, ready
 from todoku.lab.control import Progress, Refused
 from todoku.lab.forks import ForkServer
@@ -59,7 +59,7 @@ class Supervisor:
     async def serve(self, listener: socket.socket) -> None:
         """Answer requests until the lab is stopped or its init dies."""
         self.forks.attach()
-        server = await control.serve(listener, self._request, self._answered)
+        server = await serving.serve(listener, self._request, self._answered)
         try:
             await self.finished.wait()
         finally:
@@ -80,7 +80,7 @@ class Supervisor:
             raise Refused(f"the supervisor knows no operation {request['op']!r}")
         return await work(request, progress)
 
-    def _operations(self) -> dict[str, control.Work]:
+    def _operations(self) -> dict[str, serving.Work]:
         return {
             "up": self._up,
             "stop": self._stop,
