@@ -2,10 +2,10 @@
 
 import os
 import socket
-import subprocess
 
 import pytest
 
+from tests.support import netns
 from todoku.linux.nftables import Nft
 from todoku.linux.nftrace import TraceSocket, nsid
 
@@ -23,13 +23,8 @@ table inet t { chain in {
 
 @pytest.fixture
 def namespaces():
-    names = [f"todoku-trace-{os.getpid()}-{side}" for side in ("home", "a")]
-    for name in names:
-        subprocess.run(["ip", "netns", "add", name], check=True)
-        subprocess.run(["ip", "-n", name, "link", "set", "lo", "up"], check=True)
-    yield [f"/run/netns/{name}" for name in names]
-    for name in names:
-        subprocess.run(["ip", "netns", "delete", name], check=True)
+    with netns.namespaces(*(f"trace-{os.getpid()}-{side}" for side in ("home", "a"))) as made:
+        yield [one.path for one in made]
 
 
 def test_a_traced_packet_names_its_namespace_rule_and_verdict(namespaces):
