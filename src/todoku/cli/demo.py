@@ -47,7 +47,11 @@ def command(lab: str, last: int, svg: str | None) -> int:
     start(name, None, wait=True)
     started = time.monotonic()
     performance = _Performance(name, last, svg)
-    run(name, performance.play)
+    try:
+        run(name, performance.play)
+    except KeyboardInterrupt:
+        performance.break_off()
+        raise
     return performance.close(time.monotonic() - started)
 
 
@@ -60,6 +64,7 @@ class _Performance:
         self.checks: list[Check] = []
         self.broken: list[str] = []
         self.held = 0
+        self.off = ""  # the node whose power is cut at the moment
 
     async def play(self, bench: Bench) -> None:
         from todoku.lab.scenario import CHAPTERS
@@ -286,7 +291,9 @@ class _Performance:
         await bench.refresh()
 
     async def _power(self, bench: Bench, op: str, node: str) -> None:
+        self.off = node
         await asyncio.to_thread(bench.survey.lab.ask, op, machine=node)
+        self.off = node if op == "power-off" else ""
 
     # -- kubectl ------------------------------------------------------------------------------------
 
@@ -315,6 +322,18 @@ class _Performance:
 
     # -- the end ------------------------------------------------------------------------------------
 
+    def break_off(self) -> None:
+        """Ctrl-C: every node has its power again, and the lab is there to be looked at."""
+        if self.off:
+            self.found.ask("power-on", machine=self.off)
+            click.echo(f"\n{self.off} has its power again.", err=True)
+        option = self._option()
+        click.echo(
+            f"\nThe lab is still up: `{program()} demo{option}` begins anew, "
+            f"`{program()} down{option}` deletes it.",
+            err=True,
+        )
+
     def close(self, seconds: float) -> int:
         """The answer to the question: every chapter in one table."""
         from todoku.lab.scenario import summary
@@ -329,9 +348,12 @@ class _Performance:
         click.echo(f"\nThe lab is still up. Try:\n{self._next()}")
         return FAILED if self.broken else DONE
 
+    def _option(self) -> str:
+        return "" if self.lab == "default" else f" --lab {self.lab}"
+
     def _next(self) -> str:
         """Commands to copy; those of the load balancer only if its chapter was played."""
-        option = "" if self.lab == "default" else f" --lab {self.lab}"
+        option = self._option()
         todoku, at = program(), "lb" if self.last == 4 else "clusterip"
         lines = [
             f"export KUBECONFIG=$({todoku} kubeconfig{option})",

@@ -17,7 +17,7 @@ from todoku.cli._output import output_option, show
 def command(lab: str, output: str) -> int:
     """Show a lab's machines and processes.
 
-    Exit 1 if the lab is not running, or not whole.
+    Exit 1 if the lab is not running, or a process that should run does not.
 
     \b
     todoku status
