@@ -13,6 +13,7 @@ import compileall
 import contextlib
 import os
 import re
+import resource
 import shutil
 import subprocess
 import sys
@@ -86,6 +87,7 @@ class Starts:
 
     nodes: list[float] = field(default_factory=list)
     command: list[float] = field(default_factory=list)
+    processor: list[float] = field(default_factory=list)
     down: list[float] = field(default_factory=list)
     memory: list[Memory] = field(default_factory=list)
 
@@ -95,9 +97,12 @@ def starts(name: str, runs: int) -> None:
     note(f"up and down, {runs} times")
     took = Starts()
     for number in range(runs):
+        before = commands_processor_seconds()
         nodes, whole = up(name)
         took.nodes.append(nodes)
         took.command.append(whole)
+        worked = sum(one.processor_seconds for one in processes(name))
+        took.processor.append(worked + commands_processor_seconds() - before)
         time.sleep(SETTLE_SECONDS)
         took.memory.append(memory(name))
         if number == runs - 1:
@@ -105,8 +110,10 @@ def starts(name: str, runs: int) -> None:
         began = time.perf_counter()
         command(*TODOKU, "down", "--lab", name)
         took.down.append(time.perf_counter() - began)
-    emit("lab_up_to_nodes_ready", took.nodes, "s", nodes=3)
-    emit("lab_up_to_dns_ready", took.command, "s", nodes=3)
+    load = round(os.getloadavg()[0], 1)
+    emit("lab_up_to_nodes_ready", took.nodes, "s", nodes=3, load_average=load)
+    emit("lab_up_to_dns_ready", took.command, "s", nodes=3, load_average=load)
+    emit("lab_up_processor", took.processor, "s", nodes=3)
     emit("lab_down", took.down, "s")
     emit_memory("lab_memory", took.memory)
     up(name)
@@ -156,7 +163,9 @@ def verbs(name: str, runs: int) -> None:
     for words in VERBS:
         given = [name if word == "NAME" else word for word in words]
         values = [timed(lambda given=given: command(*TODOKU, *given)) for _ in range(runs)]
-        emit("lab_verb", values, "s", verb=" ".join(words))
+        emit(
+            "lab_verb", values, "s", verb=" ".join(words), load_average=round(os.getloadavg()[0], 1)
+        )
 
 
 def command(*words: str) -> str:
@@ -164,6 +173,12 @@ def command(*words: str) -> str:
     if done.returncode:
         raise SystemExit(f"{' '.join(words)} failed:\n{done.stdout}{done.stderr}")
     return done.stdout
+
+
+def commands_processor_seconds() -> float:
+    """What the commands that were run here have used so far."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def timed(work: Callable[[], object]) -> float:
@@ -303,7 +318,13 @@ async def applying(bench: Bench, runs: int) -> None:
                     await changed.wait()
             took.append(time.perf_counter() - began)
             await applied
-    emit("lab_apply_to_3_ready", took[1:], "s", kubectl=kubectl_version())
+    emit(
+        "lab_apply_to_3_ready",
+        took[1:],
+        "s",
+        kubectl=kubectl_version(),
+        load_average=round(os.getloadavg()[0], 1),
+    )
 
 
 @contextlib.asynccontextmanager
@@ -368,8 +389,9 @@ async def balancing(bench: Bench, runs: int, deadline: float) -> None:
         silence = await failover(bench)
         first.append(silence[0])
         steady.append(silence[1])
-    emit("lab_failover_first_answer", first, "s")
-    emit("lab_failover_all_answers", steady, "s")
+    load = round(os.getloadavg()[0], 1)
+    emit("lab_failover_first_answer", first, "s", load_average=load)
+    emit("lab_failover_all_answers", steady, "s", load_average=load)
 
 
 async def failover(bench: Bench) -> tuple[float, float]:

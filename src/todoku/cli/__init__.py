@@ -93,8 +93,11 @@ def todoku() -> None:
 def main(arguments: list[str] | None = None) -> NoReturn:
     """Run the command line and end the process with the exit code that DESIGN promises."""
     given = sys.argv[1:] if arguments is None else arguments
-    signal.signal(signal.SIGTERM, _interrupt)  # undone like Ctrl-C
-    code = run(_without_script_options(given))
+    try:
+        signal.signal(signal.SIGTERM, _interrupt)  # undone like Ctrl-C
+        code = run(_without_script_options(given))
+    except KeyboardInterrupt:  # it came just before or after `run` was ready for it
+        code = INTERRUPTED
     sys.stdout.flush()
     sys.exit(code)
 

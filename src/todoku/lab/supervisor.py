@@ -16,7 +16,7 @@ from functools import partial
 from typing import Any
 
 from todoku.aio import log as logs
-from todoku.lab import lan, pki, power, serving, state, sweep
+from todoku.lab import lan, power, serving, state, sweep
 from todoku.lab.composition import API_PORT, API_SERVER, children, ready
 from todoku.lab.control import Progress, Refused
 from todoku.lab.forks import ForkServer
@@ -142,6 +142,8 @@ class Supervisor:
             self._watch(process, partial(self._machine_died, name))
 
     def _certificates(self) -> None:
+        from todoku.lab import pki  # the fork server is not to wait for this import
+
         pki.ensure(self.paths, self.topology)
         pki.write_kubeconfigs(self.paths, self.topology, self.lasting.port)
 
