@@ -71,6 +71,15 @@ def _resource(crd: Object, version: Object, storage: str = "") -> Resource:
         strategy=_strategy(version, _compiled(crd, version)),
         storage=(spec["group"], storage) if storage else None,
         from_storage=_reader(crd, version),
+        deprecation=_deprecation(spec["group"], version, names["kind"]),
+    )
+
+
+def _deprecation(group: str, version: Object, kind: str) -> str:
+    if not version.get("deprecated"):
+        return ""
+    return str(
+        version.get("deprecationWarning") or f"{group}/{version['name']} {kind} is deprecated"
     )
 
 

@@ -48,9 +48,9 @@ class Pipeline:
         """The aiohttp handler.  Every failure becomes a Status; only cancellation passes."""
         warnings: list[str] = []
         try:
-            return await self._handle(request, warnings)
+            return responses.for_reader(request, await self._handle(request, warnings))
         except errors.ApiError as refused:
-            return responses.refusal(refused, warnings=warnings)
+            return responses.for_reader(request, responses.refusal(refused, warnings=warnings))
         except (ConnectionResetError, asyncio.CancelledError):
             raise
         except Exception as failure:
@@ -134,6 +134,8 @@ class Pipeline:
         )
         if context.form.as_ == "Table":
             context.form = _with_include(context.form, request.query.get("includeObject", ""))
+        if served.resource.deprecation:
+            warnings.append(served.resource.deprecation)
         answer = await dispatch.answer(self._engine, context, request)
         if isinstance(answer, web.StreamResponse):
             return answer

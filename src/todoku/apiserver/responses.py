@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import msgspec
 from aiohttp import web
 
 from todoku.api import errors
@@ -13,6 +14,8 @@ from todoku.apiserver.negotiation import Form
 
 # Above this an answer is worth compressing, if the client wants it (as upstream's APIResponseCompression).
 GZIP_FROM_BYTES = 128 * 1024
+_PEOPLES_AGENTS = ("curl", "Wget", "Mozilla/5.0")
+_TRUE = frozenset({"1", "t", "T", "true", "True", "TRUE"})
 _HEADERS = {"Cache-Control": "no-cache, private"}
 
 
@@ -45,6 +48,17 @@ def refusal(error: errors.ApiError, *, warnings: Iterable[str] = ()) -> web.Resp
     if isinstance(error, errors.TooManyRequests):
         headers["Retry-After"] = str(error.retry_after_seconds)
     return body(dumps(error.status()), code=error.code, warnings=warnings, headers=headers)
+
+
+def for_reader(request: web.BaseRequest, response: web.StreamResponse) -> web.StreamResponse:
+    """The same, indented if a person reads it: `?pretty=true`, or the agent is curl, wget or a browser."""
+    if not isinstance(response, web.Response) or response.content_type != "application/json":
+        return response
+    asked = request.query.get("pretty", "")
+    by_hand = request.headers.get("User-Agent", "").startswith(_PEOPLES_AGENTS)
+    if (asked in _TRUE if asked else by_hand) and isinstance(response.body, bytes):
+        response.body = msgspec.json.format(response.body, indent=2)
+    return response
 
 
 def quoted(text: str) -> str:

@@ -192,6 +192,7 @@ def _status_row(obj: Object) -> list[object]:
 
 
 COMPONENT_STATUS = Rules(
+    deprecation="v1 ComponentStatus is deprecated in v1.19+",
     strategy=Strategy(has_status=False, has_generation=False),
     columns=(
         NAME,

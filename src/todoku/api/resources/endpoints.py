@@ -94,15 +94,11 @@ def _cut(found: Sequence[str]) -> str:
     return ",".join(found[:3]) + more
 
 
-def _warnings(new: Object, old: Object | None) -> list[str]:
-    return ["v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"]
-
-
 ENDPOINTS = Rules(
+    deprecation="v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice",
     strategy=Strategy(
         default=_default,
         validate=_validate,
-        warnings=_warnings,
         has_status=False,
         has_generation=False,
     ),

@@ -121,6 +121,7 @@ def _resource(row: dict[str, Any]) -> Resource:
         storage=rules.storage,
         from_storage=rules.from_storage,
         to_storage=rules.to_storage,
+        deprecation=rules.deprecation,
         name_rule=NAME_RULES.get(name, dns1123_subdomain),
     )
 

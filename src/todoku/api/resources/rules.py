@@ -19,3 +19,4 @@ class Rules:
     storage: tuple[str, str] | None = None
     from_storage: Callable[[Object], Object] | None = None
     to_storage: Callable[[Object], Object] | None = None
+    deprecation: str = ""
