@@ -41,7 +41,11 @@ class StatusWriter:
             entry = _Entry(metadata["namespace"], metadata["name"], status, last=pod.get("status"))
             self._entries[metadata["uid"]] = entry
         elif entry.status == status:
-            return
+            if entry.version != entry.sent or not contradicted(pod.get("status") or {}, status):
+                return
+            # While this node was cut off, the node controller wrote that the pod is not ready; or within the very
+            # second of our last word, so that ours reads the same.  What the server has now is what is patched.
+            entry.last = pod.get("status")
         entry.status = status
         entry.version += 1
         entry.settled.clear()
@@ -87,6 +91,15 @@ class StatusWriter:
             if present["metadata"]["uid"] == uid:
                 raise  # the queue tries again
             log.debug("Another pod has the name now", pod=entry.name)
+
+
+def contradicted(present: Object, status: Object) -> bool:
+    """Whether one of our conditions says something else on the server."""
+    listed = present.get("conditions") or ()
+    there = {one["type"]: one["status"] for one in listed}
+    return any(
+        there.get(one["type"], one["status"]) != one["status"] for one in status["conditions"]
+    )
 
 
 def changes(old: Object, new: Object) -> Object:
