@@ -115,3 +115,27 @@ def test_an_advertisement_for_other_nodes_does_not_count():
     )
     here = world(BALANCED, l2_advertisements=[chosen])
     assert announcer(here, BALANCED, LB_IP) == "worker2.internal"
+
+
+UDP_REJECTED = [
+    ("a node rejects its own", "master1", "ClusterIP:8080/udp", {"refused"}),
+    ("a node's rejection crosses the wire", "rhel8host", "master1:30080", {"refused", "timeout"}),
+]
+
+
+@pytest.mark.parametrize(("name", "to", "words"), [r[1:] for r in UDP_REJECTED], ids=[r[0] for r in UDP_REJECTED])  # fmt: skip
+def test_a_rejection_over_udp_may_be_silence_because_icmp_is_limited(name, to, words):
+    nothing = service("NodePort", ports=[{"port": 8080, "targetPort": 80, "protocol": "UDP", "nodePort": 30080}])  # fmt: skip
+    here = world(nothing, slices=[endpoint_slice({})])
+    source = next(one for one in machine_sources(here) if one.name == name)
+    address = next(one for one in addresses(here, nothing) if one.label == to)
+    assert {str(one) for one in predict(here, source, address).outcomes} == words
+
+
+def test_a_headless_service_s_slices_count_although_proxies_pass_them_over():
+    headless = service(clusterIP="None", clusterIPs=["None"])
+    labelled = endpoint_slice()
+    labelled["metadata"]["labels"]["service.kubernetes.io/headless"] = ""
+    port = headless["spec"]["ports"][0]
+    assert len(world(headless, slices=[labelled]).endpoints(headless, port)) == 3
+    assert not world(service(), slices=[labelled]).endpoints(service(), port)

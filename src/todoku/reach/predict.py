@@ -8,7 +8,7 @@ that node's rules do with it.  Semantics: KEP-3866 (nftables proxy), Service v1 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from ipaddress import ip_address
 
 from todoku.api.meta import Object
@@ -48,7 +48,19 @@ def predict(world: World, source: Source, address: Address) -> Prediction:
         return Prediction(_ANYTHING, Code.NOT_PREDICTED)
     service = _service(world, address)
     rule = _RULES[address.at]
-    return rule(world, source, address, service)
+    return _as_heard(source, address, rule(world, source, address, service))
+
+
+def _as_heard(source: Source, address: Address, prediction: Prediction) -> Prediction:
+    """A rejection as the source hears it.
+
+    UDP is refused by ICMP, which Linux sends at most once a second to the same host after a burst of six
+    (icmp_ratelimit, icmp(7)); what is not sent is silence.  Loopback is exempt; TCP is refused by RST, unlimited.
+    """
+    at_home = source.kind == "node" and source.machine == prediction.via
+    if address.protocol == "UDP" and prediction.outcomes == {Outcome.REFUSED} and not at_home:
+        return replace(prediction, outcomes=frozenset({Outcome.REFUSED, Outcome.TIMEOUT}))
+    return prediction
 
 
 def _to_pod(world: World, source: Source, address: Address) -> Prediction:

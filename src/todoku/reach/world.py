@@ -124,8 +124,10 @@ class World:
 
     def _published(self, service: Object, port: Object) -> Iterable[Endpoint]:
         name, protocol = port.get("name", ""), port.get("protocol", "TCP")
+        headless = service["spec"].get("clusterIP") == "None"
         for piece in self.slices_of(service):
-            if "service.kubernetes.io/headless" in piece["metadata"].get("labels", {}):
+            labelled = "service.kubernetes.io/headless" in piece["metadata"].get("labels", {})
+            if labelled and not headless:
                 continue  # on a Service with a VIP this label keeps proxies away
             for slice_port in piece.get("ports") or ():
                 same = (slice_port.get("name") or "", slice_port.get("protocol", "TCP"))
