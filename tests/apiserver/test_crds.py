@@ -133,6 +133,22 @@ async def test_openapi_publishes_the_schema(api):
     assert "com.example.v1.Widget" in document["components"]["schemas"]
 
 
+async def test_openapi_offers_the_patches_that_are_taken(api):
+    """kubectl apply chooses by it: a strategic merge patch of a custom object would be refused."""
+    await establish(api)
+    _, document = await api.request("GET", "/openapi/v3/apis/example.com/v1")
+    taken = {
+        media
+        for item in document["paths"].values()
+        if "patch" in item
+        for media in item["patch"]["requestBody"]["content"]
+    }
+    assert taken == {"application/json-patch+json", MERGE, "application/apply-patch+yaml"}
+    _, builtin = await api.request("GET", "/openapi/v3/apis/apps/v1")
+    item = builtin["paths"]["/apis/apps/v1/namespaces/{namespace}/deployments/{name}"]
+    assert "application/strategic-merge-patch+json" in item["patch"]["requestBody"]["content"]
+
+
 async def test_unknown_fields_are_pruned_with_a_warning_and_defaults_filled_in(api):
     await establish(api)
     body = widget(nothing=1, free={"any": {"thing": 1}})

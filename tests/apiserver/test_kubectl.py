@@ -79,6 +79,40 @@ async def test_a_change_is_applied(kubectl):
     assert await kubectl("get", "deployment", "web", "-n", "shop", "-o", path) == "5 2"
 
 
+DEFINITION = """
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: {name: ships.sea.example.com}
+spec:
+  group: sea.example.com
+  scope: Namespaced
+  names: {plural: ships, singular: ship, kind: Ship}
+  versions:
+  - name: v1
+    served: true
+    storage: true
+    schema:
+      openAPIV3Schema:
+        type: object
+        properties: {spec: {type: object, properties: {crew: {type: integer}}}}
+"""
+SHIP = """
+apiVersion: sea.example.com/v1
+kind: Ship
+metadata: {name: vasa, namespace: default}
+spec: {crew: 3}
+"""
+
+
+async def test_a_custom_object_is_applied_and_applied_again(kubectl):
+    await kubectl("apply", "-f", "-", stdin=DEFINITION)
+    await kubectl("wait", "--for=condition=Established", "crd/ships.sea.example.com")
+    assert "created" in await kubectl("apply", "-f", "-", stdin=SHIP)
+    assert "unchanged" in await kubectl("apply", "-f", "-", stdin=SHIP)
+    assert "configured" in await kubectl("apply", "-f", "-", stdin=SHIP.replace("3", "5"))
+    assert await kubectl("get", "ship", "vasa", "-o", "jsonpath={.spec.crew}") == "5"
+
+
 async def test_server_side_apply(kubectl):
     out = await kubectl("apply", "--server-side", "-f", "-", stdin=MANIFEST)
     assert "deployment.apps/web serverside-applied" in out

@@ -124,6 +124,8 @@ class Resource:
     storage: tuple[str, str] | None = None
     from_storage: Callable[[Object], Object] | None = None
     to_storage: Callable[[Object], Object] | None = None
+    # Whether strategic merge patches are taken: kinds of CustomResourceDefinitions know no merge keys.
+    strategic_merge: bool = True
     # The warning that every request for it gets; "" if it is not deprecated.
     deprecation: str = ""
     # What metadata.name must look like; for `validation.object_meta`.

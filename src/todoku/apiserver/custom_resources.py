@@ -71,6 +71,7 @@ def _resource(crd: Object, version: Object, storage: str = "") -> Resource:
         strategy=_strategy(version, _compiled(crd, version)),
         storage=(spec["group"], storage) if storage else None,
         from_storage=_reader(crd, version),
+        strategic_merge=False,
         deprecation=_deprecation(spec["group"], version, names["kind"]),
     )
 

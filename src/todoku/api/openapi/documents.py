@@ -7,18 +7,12 @@ from typing import Any
 
 from todoku import KUBERNETES_VERSION
 from todoku.api.meta import Object
-from todoku.api.openapi.operations import PARAMETERS, PATCH, Operation, operations, parameter_type
+from todoku.api.openapi.operations import PARAMETERS, Operation, operations, parameter_type
 from todoku.api.resource import Resource
 
 _V2_REF, _V3_REF = "#/definitions/", "#/components/schemas/"
 _INFO = {"title": "Kubernetes", "version": KUBERNETES_VERSION}
 _JSON = "application/json"
-_PATCHES = (
-    "application/json-patch+json",
-    "application/merge-patch+json",
-    "application/strategic-merge-patch+json",
-    "application/apply-patch+yaml",
-)
 _STREAM = "application/json;stream=watch"
 _YAML, _PROTOBUF = "application/yaml", "application/vnd.kubernetes.protobuf"
 
@@ -135,10 +129,9 @@ def _v3_operation(one: Operation, definitions: Definitions) -> Object:
         "x-kubernetes-group-version-kind": kind,
     }
     if one.body:
-        media = _PATCHES if one.body == PATCH else ("*/*",)
         schema = _v3_reference(one.body, definitions)
         operation["requestBody"] = {
-            "content": {each: {"schema": schema} for each in media},
+            "content": {each: {"schema": schema} for each in one.consumes},
             "required": one.verb not in ("delete", "deletecollection"),
         }
     return operation
@@ -209,7 +202,7 @@ def _v2_operation(one: Operation, definitions: Definitions) -> Object:
         "operationId": one.identifier,
         "tags": [one.tag],
         "schemes": ["https"],
-        "consumes": list(_PATCHES) if one.body == PATCH else ["*/*"],
+        "consumes": list(one.consumes),
         "produces": [_JSON, _YAML, _PROTOBUF] if one.answer else ["text/plain"],
         "parameters": parameters,
         "responses": {

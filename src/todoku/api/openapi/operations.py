@@ -12,6 +12,13 @@ from todoku.api.schemas import names_by_kind
 META = "io.k8s.apimachinery.pkg.apis.meta.v1"
 STATUS = f"{META}.Status"
 DELETE_OPTIONS = f"{META}.DeleteOptions"
+_STRATEGIC = "application/strategic-merge-patch+json"
+_PATCHES = (
+    "application/json-patch+json",
+    "application/merge-patch+json",
+    _STRATEGIC,
+    "application/apply-patch+yaml",
+)
 PATCH = f"{META}.Patch"
 
 # verb: (HTTP method, x-kubernetes-action, word of the operation id)
@@ -59,7 +66,7 @@ def parameter_type(name: str) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operation:
-    """One method of one path; `body` and `answer` name definitions ("" for none)."""
+    """One method of one path; `body` and `answer` name definitions ("" for none), `consumes` the body's media types."""
 
     path: str
     method: str
@@ -68,6 +75,7 @@ class Operation:
     identifier: str
     kind: GroupVersionKind
     body: str
+    consumes: tuple[str, ...]
     answer: str
     path_parameters: tuple[str, ...]
     tag: str
@@ -128,10 +136,18 @@ def _operation(
         identifier=identifier,
         kind=kind,
         body=_body(verb, schema),
+        consumes=_consumes(resource, verb),
         answer=_answer(verb, schema, sub),
         path_parameters=owners,
         tag=_tag(resource, upper=False),
     )
+
+
+def _consumes(resource: Resource, verb: str) -> tuple[str, ...]:
+    """kubectl apply reads here which patch it may send."""
+    if verb != "patch":
+        return ("*/*",)
+    return _PATCHES if resource.strategic_merge else tuple(p for p in _PATCHES if p != _STRATEGIC)
 
 
 def _body(verb: str, schema: str) -> str:
