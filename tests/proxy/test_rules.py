@@ -29,6 +29,26 @@ def test_the_chains_of_a_sticky_service_are_the_golden_ones() -> None:
     assert affinity.text() + "\n" == (GOLDEN / "affinity.nft").read_text()
 
 
+def test_a_sticky_client_stays_on_its_node_under_internal_traffic_policy_local() -> None:
+    """Although a node port of the same Service leads it, and its memory, to every endpoint."""
+    made = frontends(
+        service(sessionAffinity="ClientIP", internalTrafficPolicy="Local", type="NodePort",
+                ports=({"port": 8080, "name": "http", "nodePort": 30080},)),
+        [slice_of(endpoint("10.244.1.2"), endpoint("10.244.2.2", "n2"))],
+        NODE,
+    )  # fmt: skip
+    (affinity,) = rules.affinity(made).values()
+    chains = {
+        frontend.at.value: element.value.chain.partition("affinity-")[0]
+        for frontend in made
+        for element in rules.elements(frontend)
+        if element.set == "sticky" and isinstance(element.value, Verdict)
+    }
+    assert chains == {"clusterIP": "local-", "nodePort": ""}
+    assert [one.address for one in affinity.local] == ["10.244.1.2"]
+    assert [one.address for one in affinity.cluster] == ["10.244.1.2", "10.244.2.2"]
+
+
 def test_the_layout_name_follows_the_fixed_text(monkeypatch: pytest.MonkeyPatch) -> None:
     before = rules.layout()
     monkeypatch.setattr(rules, "_BASE", rules._BASE + "#")

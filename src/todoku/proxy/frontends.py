@@ -97,6 +97,8 @@ class Frontend:
     sources: tuple[str, ...] | None = None
     """Allowed source ranges; None means everybody, () nobody."""
     affinity_seconds: int = 0
+    stays_here: bool = False
+    """internalTrafficPolicy: Local: `cluster` holds this node's endpoints only."""
 
     serving: frozenset[Backend] = frozenset()
     """Everybody who still answers for the Service, in use here or not."""
@@ -163,6 +165,7 @@ def _of_port(
             refusal=refusal,
             sources=_sources(spec, address, node) if at is At.LOAD_BALANCER else None,
             affinity_seconds=affinity,
+            stays_here=at is At.CLUSTER_IP and spec.get("internalTrafficPolicy") == "Local",
             serving=choice.serving,
         )
 

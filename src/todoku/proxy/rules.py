@@ -155,7 +155,8 @@ def _picked(
     count = _STICKY if frontend.affinity_seconds else len(endpoints)
     made = [Element(f"{prefix}services", key, _number(policy | count), comment=comment)]
     if frontend.affinity_seconds:
-        chain = affinity_chain(frontend.owner, prefix)
+        # A client that another address led elsewhere must not follow it under internalTrafficPolicy Local.
+        chain = affinity_chain(frontend.owner, "local-" if frontend.stays_here else prefix)
         made.append(Element(f"{prefix}sticky", key, Verdict(GOTO, chain), comment=comment))
         return made
     made += [
@@ -248,6 +249,8 @@ def affinity(frontends: Iterable[Frontend]) -> dict[PortName, Affinity]:
         known = found.get(frontend.owner)
         cluster = {endpoint.backend for endpoint in frontend.cluster}
         local = {endpoint.backend for endpoint in frontend.local}
+        if frontend.stays_here:
+            cluster, local = set(), cluster
         if known is not None:
             cluster |= set(known.cluster)
             local |= set(known.local)
