@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 )
 @click.argument("target", metavar="ADDR:PORT")
 def command(lab: str, via: str, port: int, target: str) -> int:
-    """Open a port on 127.0.0.1 that leads to ADDR:PORT as HOST sees it.
+    """Open a local port that leads to ADDR:PORT from inside the lab.
 
     ADDR is an IPv4 address or a machine of the lab.  Runs until Ctrl-C.
     """

@@ -33,6 +33,9 @@ if TYPE_CHECKING:
     "--output", "-o", default="text", type=click.Choice(["text", "svg", "mermaid", "dot", "html"])
 )
 @click.option(
+    "--title", "heading", default="", help="The drawing's title; the Service's own line by default."
+)
+@click.option(
     "--file", "-f", type=click.Path(dir_okay=False, path_type=Path), help="Write it there."
 )
 def command(
@@ -43,6 +46,7 @@ def command(
     patterns: tuple[str, ...],
     at: str,
     output: str,
+    heading: str,
     file: Path | None,
     elsewhere: Elsewhere,
 ) -> int:
@@ -59,7 +63,10 @@ def command(
         asked = here.sources(patterns, listed)
         reports = [
             await here.reach(
-                asked, addresses(here.world, service, kinds), effort=Effort(), title=title(service)
+                asked,
+                addresses(here.world, service, kinds),
+                effort=Effort(),
+                title=heading or title(service),
             )
             for service in listed
         ]

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     help="The local port; a free one by default.",
 )
 def command(lab: str, name: str, namespace: str, port: int) -> int:
-    """Print a local URL that leads to a Service, and serve it until Ctrl-C.
+    """Serve a local URL that leads to a Service, until Ctrl-C.
 
     The way is the load-balancer address from outside if it answers, else a node port, else the ClusterIP from a node.
     On a terminal with a desktop the browser is opened, too.

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from todoku.reach.outcome import Code, Outcome
 from todoku.reach.report import Report
-from todoku.reach.targets import At, short, shown
+from todoku.reach.targets import Address, At, short, shown
 
 TITLES = {
     At.POD: "pod IP",
@@ -62,7 +62,7 @@ def picture(report: Report, *, title: str = "") -> Picture:
         address: Node(
             f"a{i}",
             f"{address.host}:{address.port}" if address.host else "<pending>",
-            TITLES[address.at] + (f" of {address.node.partition('.')[0]}" if address.node else ""),
+            _detail(report, address),
             "addresses",
         )
         for i, address in enumerate(report.addresses)
@@ -87,6 +87,18 @@ def picture(report: Report, *, title: str = "") -> Picture:
         title or report.title, list(sources.values()), list(addresses.values()),
         list(backends.values()), asks, answers,
     )  # fmt: skip
+
+
+def _detail(report: Report, address: Address) -> str:
+    """`node port of worker1`; for a load balancer, the node that answers for the address outside."""
+    kind = TITLES[address.at]
+    if address.node:
+        return f"{kind} of {address.node.partition('.')[0]}"
+    if address.at is At.LOADBALANCER:
+        asked = (c for c in report.cells if c.address == address and c.source.kind == "outside")
+        via = next((cell.predicted.via for cell in asked if cell.predicted.via), "")
+        return f"{kind}: {via.partition('.')[0]} answers ARP" if via else kind
+    return kind
 
 
 def _place(kind: str) -> str:
