@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import platform
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,7 @@ class NodeReporter:
         self.problem = ""  # why the node is not Ready; "" when it is
         self._changed = asyncio.Event()
         self._uid = ""
+        self._told: dict[str, str] = {}  # what the Events have said so far
 
     async def run(self) -> None:
         """Register, then report until cancelled."""
@@ -79,6 +81,8 @@ class NodeReporter:
     async def _register(self) -> None:
         config = self._config
         node = node_object(config, self.capacity, self._tools, self._clock.now())
+        if not self._told:
+            self._events.event(self._reference(), "Normal", "Starting", "Starting kubelet.")
         try:
             node = await self._client.create("nodes", node)
         except errors.AlreadyExists:
@@ -92,7 +96,6 @@ class NodeReporter:
         else:
             self._uid = node["metadata"]["uid"]
             await self._write_status()
-        self._events.event(self._reference(), "Normal", "Starting", "Starting kubelet.")
         log.info("Node registered", node=config.node_name)
 
     def _reference(self) -> Object:
@@ -129,6 +132,14 @@ class NodeReporter:
             await self._client.patch(
                 "nodes", self._config.node_name, "", body, subresource="status"
             )
+        self._tell(facts(status["conditions"], node.get("spec") or {}))
+
+    def _tell(self, now: dict[str, str]) -> None:
+        """Events for what has changed since the last ones."""
+        for word in news(self._told, now):
+            text = f"Node {self._config.node_name} status is now: {word}"
+            self._events.event(self._reference(), "Normal", word, text)
+        self._told = now
 
     async def _renew(self) -> None:
         while True:
@@ -155,6 +166,29 @@ class NodeReporter:
                 "spec": spec,
             }
             await self._client.create("leases.coordination.k8s.io", lease)
+
+
+_WORDS = {
+    "MemoryPressure": {"False": "NodeHasSufficientMemory", "True": "NodeHasInsufficientMemory"},
+    "DiskPressure": {"False": "NodeHasNoDiskPressure", "True": "NodeHasDiskPressure"},
+    "PIDPressure": {"False": "NodeHasSufficientPID", "True": "NodeHasInsufficientPID"},
+    "Ready": {"True": "NodeReady", "False": "NodeNotReady"},
+    "Unschedulable": {"True": "NodeNotSchedulable", "False": "NodeSchedulable"},
+}
+
+
+def facts(conditions: Sequence[Object], spec: Object) -> dict[str, str]:
+    """What Events tell of: the status of each own condition, and whether pods may come."""
+    found = {one["type"]: one["status"] for one in conditions if one["type"] in _WORDS}
+    return found | {"Unschedulable": str(bool(spec.get("unschedulable")))}
+
+
+def news(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
+    """Reasons of the Events that lead from `before` to `now`; nobody is told that a new node takes pods."""
+    known = {"Unschedulable": "False", **before}
+    return [
+        _WORDS[kind][now[kind]] for kind in _WORDS if kind in now and now[kind] != known.get(kind)
+    ]
 
 
 def capacity(config: KubeletConfig) -> dict[str, str]:
