@@ -46,6 +46,13 @@ async def test_busybox_is_built_from_its_package_with_applets(images):
     assert any("fetching" in line for line in images.seen)
 
 
+async def test_httpd_has_the_tar_that_kubectl_cp_runs_in_it(images):
+    image = await images.ensure("httpd", "IfNotPresent")
+    assert any(
+        Path(layer, path).exists() for layer in image.layers for path in ("bin/tar", "usr/bin/tar")
+    )
+
+
 async def test_a_second_request_finds_the_image_in_the_store(images):
     first = await images.ensure("busybox", "Always")
     again = await images.ensure("busybox:latest", "Always")

@@ -118,7 +118,7 @@ _COMMON_DIRECTORIES = (
 )
 
 _DEBIAN = Layer(
-    packages=("libc6", "libc-bin", "dash", "bash", "coreutils", "grep", "sed", "findutils", "hostname", "netbase",
+    packages=("libc6", "libc-bin", "dash", "bash", "coreutils", "grep", "sed", "findutils", "hostname", "netbase", "tar",
               "base-files"),
     without=_NOT_NEEDED,
     files=_COMMON_FILES,
