@@ -1,5 +1,7 @@
 """Prediction as a table: who, which address, in which world, and what must be said."""
 
+from dataclasses import replace
+
 import pytest
 
 from tests.reach.article import (
@@ -139,3 +141,21 @@ def test_a_headless_service_s_slices_count_although_proxies_pass_them_over():
     port = headless["spec"]["ports"][0]
     assert len(world(headless, slices=[labelled]).endpoints(headless, port)) == 3
     assert not world(service(), slices=[labelled]).endpoints(service(), port)
+
+
+HEADLESS = [
+    ("ready", {}, {"ok"}),
+    ("not ready", {"ready": False, "serving": False}, {"dns"}),
+]
+
+
+@pytest.mark.parametrize(("conditions", "words"), [r[1:] for r in HEADLESS], ids=[r[0] for r in HEADLESS])  # fmt: skip
+def test_a_headless_name_means_its_ready_pods(conditions, words):
+    headless = service(clusterIP="None", clusterIPs=["None"])
+    here = world(headless, slices=[endpoint_slice(**conditions)])
+    dns = {"metadata": {"name": "dns", "namespace": "kube-system", "labels": {"k8s-app": "kube-dns"}},
+           "spec": {"nodeName": "master1.internal"}, "status": {"conditions": [{"type": "Ready", "status": "True"}]}}  # fmt: skip
+    here = replace(here, pods=[*here.pods, dns])
+    source = pod_sources(here.pods)[0]
+    (address,) = [one for one in addresses(here, headless) if one.at is At.DNS]
+    assert {str(one) for one in predict(here, source, address).outcomes} == words

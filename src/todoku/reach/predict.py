@@ -136,8 +136,21 @@ def _to_name(world: World, source: Source, address: Address, service: Object) ->
     if not _dns_ready(world):
         return _closed(Code.DNS_UNREADY, Outcome.DNS)
     if service["spec"].get("clusterIP") == "None":
-        return _open([f"{one.address}:{one.port}" for one in _endpoints(world, service, address)])
+        return _to_pods_by_name(world, _endpoints(world, service, address))
     return _internal(world, source.machine, address, service)
+
+
+def _to_pods_by_name(world: World, endpoints: Sequence[Endpoint]) -> Prediction:
+    """A headless Service's name means its ready pods; without one it does not resolve."""
+    ready = [one for one in endpoints if one.ready]
+    if not ready:
+        return _closed(Code.NO_ENDPOINTS, Outcome.DNS)
+    alive = [one for one in ready if not one.node or world.powered(one.node)]
+    if not alive:
+        return Prediction(_SILENCE, Code.ENDPOINT_NODE_DOWN)
+    backends = frozenset(f"{one.address}:{one.port}" for one in ready)
+    silent = frozenset() if len(alive) == len(ready) else _SILENCE
+    return Prediction(silent | {Outcome.OK}, Code.OPEN, backends)
 
 
 _RULES = {
