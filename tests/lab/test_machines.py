@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 import pytest
 
-from todoku.lab import LabError, lifecycle
+from todoku.lab import LabError, lifecycle, state
 from todoku.lab.control import Refused
 from todoku.lab.lab import Lab
 from todoku.linux.links import Links
@@ -178,6 +178,20 @@ def test_a_cut_cable_heals(lab: Lab) -> None:
     assert "state DOWN" in run(lab, "master1", "ip", "link", "show", "eth0").stdout
     lab.ask("heal", machine="master1")
     assert reaches(lab, "rhel8host", "master1", seconds=3)
+
+
+@pytest.mark.parametrize("place", ["gateway", "lan"])
+def test_the_switch_and_the_gateway_come_back_with_every_cable_in(lab: Lab, place: str) -> None:
+    run_file = state.read_run(lab.paths)
+    assert run_file is not None
+    run_file.processes[f"place/{place}"].kill()
+
+    def whole() -> bool:
+        return all(reaches(lab, source, "gateway") for source in MACHINES)
+
+    deadline = time.monotonic() + 20
+    while not whole():
+        assert time.monotonic() < deadline, f"the {place} does not come back"
 
 
 def test_a_machine_whose_init_is_killed_boots_again(lab: Lab) -> None:

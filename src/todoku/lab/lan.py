@@ -124,6 +124,8 @@ def place_names(topology: Topology) -> list[str]:
 def _plug(topology: Topology, switch: int, pid: int, name: str, address: str) -> None:
     with Links(net(pid)) as links:
         links.up("lo")
+        # The end of a cable whose switch has died goes by itself, but only some time later.
+        links.delete(INTERFACE)
     with Links(net(switch)) as lan, Links(net(pid)) as links:
         lan.add_veth(port(name), INTERFACE, peer_netns=net(pid), peer_mac=topology.mac(name))
         links.add_address(INTERFACE, f"{address}/{topology.prefix_length}")

@@ -56,11 +56,15 @@ class Machines:
         await asyncio.to_thread(self._wire)
 
     async def boot(self, lab: ProcessId, name: str) -> ProcessId:
-        """Start one machine, empty but for its disk, with the same MAC."""
-        await asyncio.to_thread(self._write_files, [name])
+        """Start one machine, empty but for its disk, with the same MAC; a new switch gets every cable."""
+        if name not in (LAN, GATEWAY):
+            await asyncio.to_thread(self._write_files, [name])
         process = await self._start(lab, name)
         self._record()
-        await asyncio.to_thread(self._wire_one, name)
+        if name == LAN:
+            await asyncio.to_thread(self._wire)
+        else:
+            await asyncio.to_thread(self._wire_one, name)
         return process
 
     async def _start(self, lab: ProcessId, name: str) -> ProcessId:
@@ -73,19 +77,25 @@ class Machines:
     def _wire(self) -> None:
         switch = self.inits[LAN].pid
         lan.build_switch(switch)
-        names = [machine.name for machine in self.topology.machines]
+        machines = [one for one in self.topology.machines if one.name in self.inits]
+        names = [machine.name for machine in machines]
         if GATEWAY in self.inits:
             lan.build_gateway(self.topology, switch, self.inits[GATEWAY].pid)
             names.append(GATEWAY)
-        for machine in self.topology.machines:
+        for machine in machines:
             lan.build_machine(self.topology, switch, self.inits[machine.name].pid, machine)
         lan.wait_until_forwarding(switch, names)
+        for name in self.paused:
+            lan.set_cable(switch, name, connected=False)
 
     def _wire_one(self, name: str) -> None:
-        machine = self.topology.find(name)
-        assert machine is not None  # `known` was asked before
-        switch = self.inits[LAN].pid
-        lan.build_machine(self.topology, switch, self.inits[name].pid, machine)
+        switch, pid = self.inits[LAN].pid, self.inits[name].pid
+        if name == GATEWAY:
+            lan.build_gateway(self.topology, switch, pid)
+        else:
+            machine = self.topology.find(name)
+            assert machine is not None  # `known` was asked before
+            lan.build_machine(self.topology, switch, pid, machine)
         lan.wait_until_forwarding(switch, [name])
 
     def _write_files(self, names: Sequence[str]) -> None:
@@ -96,6 +106,8 @@ class Machines:
                 (folder / file).write_text(text)
 
     def unplug(self, name: str) -> None:
+        if name == LAN:
+            return  # it has taken every cable with it
         lan.unplug(self.inits[LAN].pid, name)
 
     def kill(self, name: str) -> None:

@@ -26,7 +26,7 @@ from todoku.lab.places import namespaces_of
 from todoku.lab.power import Machines
 from todoku.lab.sockets import api_listeners, recovered
 from todoku.lab.state import Run, State
-from todoku.lab.topology import Topology
+from todoku.lab.topology import LAN, Topology
 from todoku.linux.namespaces import Namespaces
 from todoku.linux.process import ProcessId, set_name
 
@@ -407,8 +407,22 @@ class Supervisor:
     async def _reboot(self, name: str) -> None:
         async with self.changing:
             if self.up and name in self.machines.inits and not self.machines.inits[name].alive():
-                await self._cut_power(name)
-                await self._boot_machine(name)
+                try:
+                    await self._cut_power(name)
+                    await self._boot_machine(name)
+                    if name == LAN:
+                        await self._restart_agents()
+                except OSError as error:
+                    log.error("Machine does not boot", machine=name, error=error)
+
+    async def _restart_agents(self) -> None:
+        """A node's VXLAN device dies with the interface below it: a starting agent makes it anew."""
+        agents = [
+            one.process
+            for one in self.children.values()
+            if one.process is not None and one.name.startswith("node-")
+        ]
+        await asyncio.gather(*(end(one, grace_seconds=_GRACE_SECONDS) for one in agents))
 
     # -- what is written down -----------------------------------------------------------------------
 
