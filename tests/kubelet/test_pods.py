@@ -70,11 +70,17 @@ async def test_the_tutorial_s_pod_serves_the_page_its_init_container_wrote(node)
 
 
 async def test_the_node_registers_itself_and_keeps_its_lease(node):
+    async with asyncio.timeout(10):
+        while node.name not in [
+            one["metadata"]["name"] for one in (await node.client.list("nodes")).items
+        ]:
+            await asyncio.sleep(0.05)
     found = await node.client.get("nodes", node.name)
     assert found["status"]["nodeInfo"]["containerRuntimeVersion"].startswith(("crun://", "runc://"))
     assert found["status"]["allocatable"]["pods"] == "110"
     ready = [one for one in found["status"]["conditions"] if one["type"] == "Ready"]
     assert (ready[0]["status"], ready[0]["reason"]) == ("True", "KubeletReady")
+    await asyncio.sleep(1.3)
     lease = await node.client.get("leases.coordination.k8s.io", node.name, "kube-node-lease")
     await asyncio.sleep(1.3)
     later = await node.client.get("leases.coordination.k8s.io", node.name, "kube-node-lease")
