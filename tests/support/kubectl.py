@@ -14,18 +14,19 @@ import pytest
 
 VERSIONS = ("1.28", "1.30", "1.33")
 """Kubectls that differ in what they speak: SPDY only, SPDY and WebSocket, WebSocket for everything."""
+EVERY_VERSION = tuple(f"1.{minor}" for minor in range(27, 34))
 
 
-def kubectls() -> list[str]:
+def kubectls(versions: tuple[str, ...] = VERSIONS) -> list[str]:
     """The kubectl programs to test with, [] if there is none.
 
-    Installations that keep several versions side by side name them `kubectl.1.28`; those of VERSIONS are taken.
+    Installations that keep several versions side by side name them `kubectl.1.28`; those of `versions` are taken.
     """
     named = [path for path in os.environ.get("TODOKU_KUBECTL", "").split(":") if path]
     found = shutil.which("kubectl")
     if named or found is None:
         return named
-    beside = [f"{os.path.realpath(found)}.{version}" for version in VERSIONS]
+    beside = [f"{os.path.realpath(found)}.{version}" for version in versions]
     return [path for path in beside if os.access(path, os.X_OK)] or [found]
 
 
