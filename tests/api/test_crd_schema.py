@@ -163,6 +163,22 @@ def test_rules(rules, value, old, wanted):
     assert problems(thing(a=INT, b=INT) | {"x-kubernetes-validations": rules}, value, old) == wanted
 
 
+def test_rules_are_checked_beside_values_out_of_range_but_not_beside_what_is_missing_or_of_another_type():
+    small = {"type": "integer", "maximum": 5}
+    schema = thing(a=small, b=INT) | {
+        "required": ["b"],
+        "x-kubernetes-validations": [rule("self.a < self.b", message="a before b")],
+    }
+    assert problems(schema, {"a": 7, "b": 1})[1:] == ['spec: Invalid value: "object": a before b']
+    unchecked = (
+        '<nil>: Invalid value: "null": some validation rules were not checked because the object was'
+        " invalid; correct the existing errors to complete validation"
+    )
+    assert problems(schema, {"a": 3}) == ["spec.b: Required value", unchecked]
+    assert problems(schema, {"a": "x", "b": 1})[1:] == [unchecked]
+    assert problems(thing(b=INT) | {"required": ["b"]}, {}) == ["spec.b: Required value"]
+
+
 def test_rules_inside_keyed_lists_see_their_old_selves():
     item = thing(n=STRING, v=INT) | {
         "x-kubernetes-validations": [rule("self.v >= oldSelf.v", message="up")]

@@ -13,7 +13,7 @@ from todoku.api.crd.lists import list_problems
 from todoku.api.crd.rules import Validator, compile_rules
 from todoku.api.crd.types import EMBEDDED, PRESERVE, type_of_schema
 from todoku.api.crd.values import schema_problems
-from todoku.api.errors import FieldError, Path
+from todoku.api.errors import FieldError, Path, invalid
 from todoku.api.meta import Object, copy
 from todoku.api.schemas import Schema, Type
 
@@ -55,9 +55,26 @@ class Structural:
             return []
         problems = schema_problems(new, old, self.schema)
         problems += list_problems(new, self.schema, Path())
-        if not problems and self.validator is not None:
-            problems += self.validator(new, old)
-        return problems
+        if self.validator is None:
+            return problems
+        if any(one.reason in _BLOCKING for one in problems):
+            return [*problems, invalid(Path("<nil>"), "null", _UNCHECKED)]
+        return problems + self.validator(new, old)
+
+
+_BLOCKING = frozenset(
+    {
+        "FieldValueRequired",
+        "FieldValueNotSupported",
+        "FieldValueTooLong",
+        "FieldValueTooMany",
+        "FieldValueTypeInvalid",
+    }
+)
+_UNCHECKED = (
+    "some validation rules were not checked because the object was invalid; "
+    "correct the existing errors to complete validation"
+)
 
 
 def structural(version: Object, *, preserve: bool = False) -> Structural:
