@@ -159,3 +159,13 @@ def test_a_headless_name_means_its_ready_pods(conditions, words):
     source = pod_sources(here.pods)[0]
     (address,) = [one for one in addresses(here, headless) if one.at is At.DNS]
     assert {str(one) for one in predict(here, source, address).outcomes} == words
+
+
+def test_an_external_ip_that_a_dead_node_owns_is_silent():
+    owned = service("NodePort", externalIPs=["192.168.11.132"])
+    machines = [machine(name, powered=name != "worker1") for name in ALL]
+    here = world(owned, machines=machines)
+    source = next(one for one in machine_sources(here) if one.name == "rhel8host")
+    (address,) = [one for one in addresses(here, owned) if one.at is At.EXTERNAL]
+    assert predict(here, source, address).code is Code.NODE_DOWN
+    assert not predict(here, source, address).open

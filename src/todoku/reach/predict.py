@@ -127,6 +127,8 @@ def _to_external_ip(world: World, source: Source, address: Address, service: Obj
     owner = world.by_address.get(address.host) or _routed_node(world, source, address.host)
     if owner is None:
         return _to_nowhere(world, source, address.host, Code.EXTERNAL_IP_UNROUTED)
+    if not owner.powered:
+        return Prediction(_SILENCE, Code.NODE_DOWN)
     return _external(world, source, owner.name, address, service)
 
 
