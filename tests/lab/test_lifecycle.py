@@ -304,3 +304,24 @@ def test_open_tells_hosts_kubeconfig_and_state(name: str) -> None:
     ]
     assert lab.kubeconfig.exists()
     assert lab.state.port
+
+
+@pytest.mark.parametrize("ending", ["stop", "down"])
+def test_a_paused_machine_does_not_keep_its_lab_from_ending(name: str, ending: str) -> None:
+    lifecycle.up(name, None, wait=False)
+    lifecycle.ask(name, "pause", machine="worker1.internal")
+    began = time.monotonic()
+    getattr(lifecycle, ending)(name)
+    assert not lifecycle.running(name)
+    assert time.monotonic() - began < 10  # not until somebody gave up waiting
+
+
+def test_a_lab_of_which_everything_was_killed_is_not_running(name: str) -> None:
+    lifecycle.up(name, None, wait=False)
+    found = state.read_run(Paths(name))
+    assert found is not None
+    for one in found.processes.values():
+        one.kill()
+    assert not lifecycle.running(name)
+    lifecycle.up(name, None, wait=False)
+    assert lifecycle.running(name)

@@ -263,7 +263,7 @@ def _reachable(paths: Paths) -> bool:
 
 def _running(paths: Paths) -> bool:
     run = state.read_run(paths)
-    return run is not None and sweep.LAB in run.processes and run.processes[sweep.LAB].alive()
+    return run is not None and sweep.lab_lives(run)
 
 
 def _supervisor(paths: Paths) -> ProcessId | None:

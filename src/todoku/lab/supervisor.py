@@ -219,6 +219,8 @@ class Supervisor:
         """Shut down in order and keep the state."""
         async with self.changing:
             progress("stopping")
+            for name in sorted(self.machines.paused):
+                await asyncio.to_thread(self.machines.resume, name)  # a frozen process does not end
             await self._end_children(grace_seconds=_GRACE_SECONDS)
             self.up = False
             self.lasting.off = []
@@ -511,7 +513,7 @@ async def _main(name: str, listener: socket.socket) -> None:
         raise SystemExit(f"there is no lab {name}")
     found = state.read_run(paths)
     supervisor = Supervisor(paths, lasting, lasting.parsed(name))
-    if found is not None and sweep.LAB in found.processes and found.processes[sweep.LAB].alive():
+    if found is not None and sweep.lab_lives(found):
         supervisor.adopt(found)
         log.info("Adopted a running lab", lab=name)
         await _serve(supervisor, listener, adopted=True)

@@ -45,6 +45,7 @@ def kill_processes(paths: Paths) -> None:
     found = dict(recorded.processes) if recorded else {}
     _stop([found[SUPERVISOR]] if SUPERVISOR in found else [])
     _stop(_supervisors(paths.name))
+    _thaw(paths.name, recorded.paused if recorded else [])
     first = [found[LAB]] if LAB in found else []
     last = [found[name] for name in (FORK_SERVER, SUPERVISOR) if name in found]
     others = [one for one in found.values() if one not in (*first, *last)]
@@ -52,6 +53,26 @@ def kill_processes(paths: Paths) -> None:
     left = [one.pid for one in dict.fromkeys(targets) if not one.kill()]
     if left:
         raise NotSwept(f"processes {left} of lab {paths.name} do not end")
+
+
+def lab_lives(run: state.Run) -> bool:
+    """Whether the lab's init runs and holds its namespaces: one that was killed has let them go, but is listed
+    until its last child has been waited for."""
+    init = run.processes.get(LAB)
+    if init is None or not init.alive():
+        return False
+    try:
+        os.readlink(f"/proc/{init.pid}/ns/mnt")
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def _thaw(lab: str, machines: list[str]) -> None:
+    """Let paused machines go on: a frozen process does not end."""
+    for machine in machines:
+        with contextlib.suppress(FileNotFoundError):
+            Cgroups().freeze(cgroup(lab, machine), False)
 
 
 def _stop(processes: list[ProcessId]) -> None:
