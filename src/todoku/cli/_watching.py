@@ -98,7 +98,10 @@ async def _follow(bench: Bench, resource: str, tracker: Tracker[tuple[str, str]]
     said: dict[str, str] = {}
     while True:
         try:
-            start = (await bench.client.list(resource)).resource_version
+            listed = await bench.client.list(resource)
+            # What is true already is no news: only a change can be what a recovery waited for.
+            said |= {one["metadata"]["name"]: describe(resource, one) for one in listed.items}
+            start = listed.resource_version
             async for event in bench.client.watch(resource, resource_version=start):
                 text = describe(resource, event.object)
                 name = event.object["metadata"]["name"]
