@@ -193,3 +193,26 @@ async def test_scale_is_read_replaced_and_patched(api):
     assert (obj["spec"]["replicas"], obj["metadata"]["generation"]) == (5, 3)
     status, _ = await patch(api, {"spec": {"replicas": -1}}, MERGE, path)
     assert status == 422
+
+
+OWNED = [("status", "spec", {"replicas": 7}), ("", "status", {"replicas": 7})]
+
+
+@pytest.mark.parametrize(("part", "foreign", "value"), OWNED, ids=["status", "main"])
+async def test_an_apply_neither_sets_nor_owns_the_other_endpoints_half(api, part, foreign, value):
+    await create(api, DEPLOYMENTS, deployment())
+    own = {"status": {"observedGeneration": 1}} if part else {"spec": {"paused": True}}
+    body = {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": "web"},
+        foreign: value,
+        **own,
+    }
+    path = f"{DEPLOYMENTS}/web" + (f"/{part}" if part else "")
+    status, obj = await patch(api, body, APPLY, f"{path}?fieldManager=me")
+    assert status == 200, obj
+    assert obj.get(foreign, {}).get("replicas") != 7
+    [mine] = [one for one in obj["metadata"]["managedFields"] if one["manager"] == "me"]
+    assert set(mine["fieldsV1"]) == {f"f:{next(iter(own))}"}
+    assert mine.get("subresource", "") == part

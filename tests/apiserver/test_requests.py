@@ -4,6 +4,7 @@ import asyncio
 import json
 import ssl
 
+import aiohttp
 import pytest
 
 from tests.support.apiserver import running_api
@@ -163,3 +164,22 @@ async def test_the_store_survives_a_restart_of_the_server(tmp_path):
     async with running_api(path) as api:
         kept = "/api/v1/namespaces/default/configmaps/kept"
         assert await api.request("GET", kept) == (200, before)
+
+
+async def test_a_full_server_says_when_to_come_again():
+    """Over the wire: 429 and Retry-After, for everyone but system:masters."""
+    async with running_api(max_requests_inflight=0) as api:
+        context = ssl.create_default_context(cafile=api.ca_file)
+        connector = aiohttp.TCPConnector(ssl=context)
+        async with (
+            aiohttp.ClientSession(connector=connector) as session,
+            session.get(f"{api.url}/version") as response,
+        ):
+            answer = await response.json()
+        assert (response.status, response.headers["Retry-After"]) == (429, "1")
+        assert (answer["reason"], answer["details"]["retryAfterSeconds"]) == ("TooManyRequests", 1)
+        assert (await api.request("GET", "/version"))[0] == 200
+        _, levels = await api.request(
+            "GET", "/apis/flowcontrol.apiserver.k8s.io/v1/prioritylevelconfigurations"
+        )
+    assert {"exempt", "catch-all"} <= {one["metadata"]["name"] for one in levels["items"]}

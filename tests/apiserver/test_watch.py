@@ -204,3 +204,24 @@ async def test_a_watcher_that_does_not_read_is_dropped_and_disturbs_nobody(api):
                 break
         writer.transport.abort()
     assert not collection.followers
+
+
+async def test_a_watch_from_a_revision_to_come_begins_there(api):
+    made = await create(api, "one")
+    ahead = int(made["metadata"]["resourceVersion"]) + 1
+
+    async def both():
+        await asyncio.sleep(0.2)
+        await create(api, "before")
+        await create(api, "after")
+
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(both())
+        seen = await events(api, f"resourceVersion={ahead}&timeoutSeconds=4", 1)
+    assert [one["object"]["metadata"]["name"] for one in seen] == ["after"]
+
+
+async def test_a_watch_from_a_far_revision_ends_when_its_time_is_over(api):
+    query = "watch=true&resourceVersion=999999&timeoutSeconds=1"
+    response, data = await api.raw("GET", f"{CONFIG_MAPS}?{query}")
+    assert (response.status, data) == (200, b"")

@@ -107,10 +107,20 @@ def _check_options(context: Context, *, apply: bool) -> None:
         raise errors.Invalid.of("PatchOptions", "meta.k8s.io", "", problems)
 
 
+def _within(context: Context, configuration: Object) -> Object:
+    """Without the half that is not this endpoint's: its applier neither sets nor comes to own it (reset fields)."""
+    if context.info.subresource == "status":
+        kept = ("apiVersion", "kind", "metadata", "status")
+        return {key: configuration[key] for key in kept if key in configuration}
+    if "status" in context.served.subresources:
+        return {key: value for key, value in configuration.items() if key != "status"}
+    return configuration
+
+
 def _apply(engine: Engine, context: Context, kind: Callable[..., Change]) -> Change:
     """Server-side apply: creates what is missing, unless it is applied to a subresource."""
     _check_options(context, apply=True)
-    configuration = bodies.read_configuration(context)
+    configuration = _within(context, bodies.read_configuration(context))
     metadata = configuration["metadata"]
     info = context.info
     if metadata.setdefault("name", info.name) != info.name:

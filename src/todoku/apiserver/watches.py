@@ -114,6 +114,7 @@ class Watch:
         self._arrived = asyncio.Event()
         self._key = (served.head, form)
         self.revision = 0
+        self._asked = 0  # a client may ask for what comes after a revision that is still to come
         self.ended = asyncio.Event()
 
     def push(self, event: Event) -> None:
@@ -137,7 +138,7 @@ class Watch:
 
     def _encoded(self, event: Event) -> bytes | None:
         """The event as this watcher sees it, or None."""
-        if not self._start <= event.key < self._end:
+        if event.revision <= self._asked or not self._start <= event.key < self._end:
             return None
         shown = self._seen(event)
         if shown is None:
@@ -174,6 +175,7 @@ class Watch:
             mark = answers.bookmark(self._served, self._form, newest, initial_end=True)
             self._sink.write(mark)
         self.revision = newest if plan.initial else plan.revision
+        self._asked = 0 if plan.initial else plan.revision
         for event in missed:
             await self._replay(event, converter)
         while self._pending:
@@ -209,7 +211,8 @@ class Watch:
 
     def bookmark(self, revision: int) -> None:
         if not self._pending:
-            self._sink.write(answers.bookmark(self._served, self._form, revision))
+            told = max(revision, self._asked)
+            self._sink.write(answers.bookmark(self._served, self._form, told))
 
 
 @dataclass(frozen=True, slots=True)
