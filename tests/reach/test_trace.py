@@ -182,8 +182,7 @@ async def test_a_datagram_is_followed_like_a_connection(lab, port, ends):
 async def test_somebody_elses_connection_tells_the_same_story(lab, port, kind, ends):
     protocol: Transport = "UDP" if kind == socket.SOCK_DGRAM else "TCP"
     listening = asyncio.create_task(lab.overhear(port, protocol))
-    while arming.TABLE not in Nft(lab.client.path).show("tables"):
-        await asyncio.sleep(0.01)
+    await _armed(lab, listening)
     await asyncio.to_thread(lambda: ask(lab.client, "192.0.2.2", port, kind=kind, timeout=0.6))
     trace = await listening
     assert trace.disposition == ends
@@ -192,10 +191,17 @@ async def test_somebody_elses_connection_tells_the_same_story(lab, port, kind, e
     assert components(trace) == components(ours)
 
 
+async def _armed(lab, listening: asyncio.Task[Trace]) -> None:
+    """Wait until the trace listens; fail as it failed."""
+    while arming.TABLE not in Nft(lab.client.path).show("tables"):
+        if listening.done():
+            await listening
+        await asyncio.sleep(0.01)
+
+
 async def test_among_many_connections_one_is_followed(lab):
     listening = asyncio.create_task(lab.overhear(30080))
-    while arming.TABLE not in Nft(lab.client.path).show("tables"):
-        await asyncio.sleep(0.01)
+    await _armed(lab, listening)
     asked = [asyncio.to_thread(ask, lab.client, "192.0.2.2", 30080) for _ in range(8)]
     await asyncio.gather(*asked)
     trace = await listening

@@ -9,7 +9,7 @@ left by a killed trace are swept by `sweep`.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeVar
@@ -33,6 +33,8 @@ _SYN = "tcp flags & (syn | ack) == syn meta nftrace set 1"
 _REPLY = "tcp flags & (syn | ack) == (syn | ack) meta nftrace set 1"
 _RESET = "tcp flags & rst == rst meta nftrace set 1"
 _UNREACHABLE = "meta l4proto icmp ct state related meta nftrace set 1"
+_ASKING = {"TCP": (_SYN,), "UDP": (_FIRST,)}
+_REPLYING = {"TCP": (_REPLY, _RESET), "UDP": (_FIRST,)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +42,13 @@ class Watch:
     """Which packets are meant: nft expressions for requests, and for connections whose replies count.
 
     `marking` is a statement that remembers the connection of a request, "" if the replies are told without.
+    `protocols` are those that the expressions leave possible: nft refuses rules that contradict themselves.
     """
 
     requests: Sequence[str]
     replies: Sequence[str]
     marking: str = ""
+    protocols: Sequence[str] = ("TCP", "UDP")
 
 
 TAGGED = Watch(
@@ -65,6 +69,7 @@ def passing(address: str, port: int, protocol: str, backends: Iterable[tuple[str
             f"ct original ip daddr {host} ct protocol {word} ct original proto-dst {number}"
             for host, number in asked
         ],
+        protocols=(protocol,),
     )
 
 
@@ -75,10 +80,10 @@ def text(watch: Watch = TAGGED) -> str:
 
 
 def _chains(hook: str, watch: Watch) -> str:
-    requests = [f"{one} {kind}" for one in watch.requests for kind in (_SYN, _FIRST)]
+    requests = [f"{one} {kind}" for one in watch.requests for kind in _kinds(_ASKING, watch)]
     replies = [f"{one} {watch.marking}" for one in watch.requests if watch.marking]
     for one in watch.replies:
-        replies += [f"ct direction reply {one} {kind}" for kind in (_REPLY, _RESET, _FIRST)]
+        replies += [f"ct direction reply {one} {kind}" for kind in _kinds(_REPLYING, watch)]
         replies.append(f"{one} {_UNREACHABLE}")
     return f"""
   chain request-{hook} {{
@@ -89,6 +94,10 @@ def _chains(hook: str, watch: Watch) -> str:
     type filter hook {hook} priority -199; policy accept;
     {_lines(replies)}
   }}"""
+
+
+def _kinds(packets: Mapping[str, Sequence[str]], watch: Watch) -> list[str]:
+    return [kind for protocol in watch.protocols for kind in packets[protocol]]
 
 
 def _lines(rules: Sequence[str]) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import socket
 from collections.abc import Callable, Mapping, Sequence
 
 from todoku.linux import conntrack
@@ -68,10 +69,12 @@ def only(steps: Sequence[Step], sent: Tuple5, flows: Mapping[str, Sequence[Flow]
     """The steps of this connection among those of others.
 
     A connection that was reset at once has left conntrack; its request is still told by the IPv4 ID, which no
-    translation changes.
+    translation changes.  An ICMP error is taken by whom it is sent to: the kernel traces too little of it to show
+    the ports that it quotes.
     """
     known = all_tuples(sent, flows)
     request = first_tuple(sent)
+    askers = {request.source, *(flow.reply.destination for kept in flows.values() for flow in kept)}
     ids = {
         step.header.identification
         for step in steps
@@ -81,6 +84,8 @@ def only(steps: Sequence[Step], sent: Tuple5, flows: Mapping[str, Sequence[Flow]
     def ours(header: Header | None) -> bool:
         if header is None:
             return False
+        if header.protocol == socket.IPPROTO_ICMP:
+            return header.destination in askers
         by_id = header.identification in ids and header.protocol == request.protocol
         return _tuple(header) in known or by_id
 
