@@ -20,6 +20,12 @@ from todoku.api.errors import (
 )
 from todoku.api.meta import Object
 from todoku.api.podspec import containers as c
+from todoku.api.podspec.probes import probe_problems
+from todoku.api.podspec.resources import (
+    amount_problems,
+    resource_name_problems,
+    resource_problems,
+)
 from todoku.api.podspec.scheduling import affinity_problems, spread_problems, toleration_problems
 from todoku.api.podspec.security import host_user_problems, pod_security_problems
 from todoku.api.podspec.volumes import volumes_problems
@@ -124,7 +130,7 @@ def _all_containers(spec: Object, path: Path, volumes: c.Volumes, *, pod: bool) 
         at = path / "containers" / index
         problems += c.container_problems(container, at, volumes=volumes)
         problems += _unique(container, at, names)
-        problems += c.probe_problems(container, at)
+        problems += probe_problems(container, at)
         policy = container.get("restartPolicy")
         if policy is not None and policy not in RESTART_POLICIES:
             problems.append(not_supported(at / "restartPolicy", policy, RESTART_POLICIES))
@@ -157,7 +163,7 @@ def _unique(container: Object, at: Path, names: set[str]) -> list[FieldError]:
 def _init_only(container: Object, at: Path) -> list[FieldError]:
     policy = container.get("restartPolicy")
     if policy == "Always":
-        return c.probe_problems(container, at)
+        return probe_problems(container, at)
     problems: list[FieldError] = []
     if policy is not None and policy not in RESTART_POLICIES:
         problems.append(
@@ -328,8 +334,8 @@ def _rest(spec: Object, path: Path) -> list[FieldError]:
             not_supported(path / "preemptionPolicy", policy, ("PreemptLowerPriority", "Never"))
         )
     for name, amount in (spec.get("overhead") or {}).items():
-        problems += c.resource_name_problems(name, (path / "overhead").key(name))
-        problems += c.amount_problems(amount, (path / "overhead").key(name))
+        problems += resource_name_problems(name, (path / "overhead").key(name))
+        problems += amount_problems(amount, (path / "overhead").key(name))
     system = (spec.get("os") or {}).get("name") if spec.get("os") is not None else None
     if spec.get("os") is not None:
         if not system:
@@ -340,5 +346,5 @@ def _rest(spec: Object, path: Path) -> list[FieldError]:
         text = "ShareProcessNamespace and HostPID cannot both be enabled"
         problems.append(invalid(path / "shareProcessNamespace", True, text))
     if spec.get("resources"):
-        problems += c.resource_problems(spec["resources"], path / "resources")
+        problems += resource_problems(spec["resources"], path / "resources")
     return problems

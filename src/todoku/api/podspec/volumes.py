@@ -15,7 +15,7 @@ from todoku.api.errors import (
     required,
 )
 from todoku.api.meta import Object
-from todoku.api.podspec.containers import FILE_FIELDS, field_ref_problems, resource_ref_problems
+from todoku.api.podspec.environment import FILE_FIELDS, field_ref_problems, resource_ref_problems
 
 HOST_PATH_TYPES = (
     "", "BlockDevice", "CharDevice", "Directory", "DirectoryOrCreate", "File", "FileOrCreate", "Socket",
