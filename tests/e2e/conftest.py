@@ -35,12 +35,11 @@ class RunningLab:
         return str(todoku.lab.open(self.name).kubeconfig)
 
     def run(self, *words: str, timeout: float = 120, env: dict[str, str] | None = None) -> Done:
-        """`todoku WORDS --lab NAME`, whatever its status."""
-        verb, *rest = words
+        """`todoku WORDS` on this lab, whatever its status."""
         return _run(
-            [sys.executable, "-m", "todoku", verb, "--lab", self.name, *rest],
+            [sys.executable, "-m", "todoku", *words],
             timeout,
-            {**os.environ, **(env or {})},
+            {**os.environ, "TODOKU_LAB": self.name, **(env or {})},
         )
 
     def todoku(self, *words: str, timeout: float = 120) -> str:

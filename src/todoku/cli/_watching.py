@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import time
+from collections import deque
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -13,11 +15,15 @@ from todoku.cli._reaching import Bench, colour, width
 
 if TYPE_CHECKING:
     from todoku.api.meta import Object
-    from todoku.reach.outages import Tracker
-    from todoku.reach.probe import Vantage
+    from todoku.reach.outcome import Outcome
+    from todoku.reach.probe import Attempt, Vantage
     from todoku.reach.targets import Address, At, Source
 
 _PAUSE_SECONDS = 0.05
+_LIMIT_SECONDS = 0.25  # of one attempt
+_LOOK_SECONDS = 0.5
+_DRAW_SECONDS = 0.25
+_LINES = 12
 _WATCHED = ("nodes", "endpointslices.discovery.k8s.io", "servicel2statuses.metallb.io")
 
 
@@ -28,89 +34,143 @@ async def follow(
     kinds: tuple[At, ...],
     timeout_seconds: float,
 ) -> None:
-    """Ask until interrupted; prints the matrix once, then one line per outage."""
-    from todoku.lab.reachability import reach
-    from todoku.reach.matrix import Effort
-    from todoku.reach.outages import Tracker
-    from todoku.reach.table import render
+    """Ask until interrupted; on a terminal the matrix is drawn anew all the time, in a pipe once."""
     from todoku.reach.targets import addresses
 
     targets = [one for service in listed for one in addresses(bench.world, service, kinds)]
-    first = await reach(
-        bench.survey, bench.world, sources, targets, effort=Effort(requests=3), title="watching"
-    )
-    click.echo(render(first, width=width(), colour=colour()))
-    click.echo("asking every cell again and again; Ctrl-C ends it")
-    tracker: Tracker[tuple[str, str]] = Tracker()
-    vantages = bench.survey.vantages(bench.world, sources)
-    async with asyncio.TaskGroup() as tasks:
-        tasks.create_task(_marks(bench, tracker), name="watch-marks")
-        for source in sources:
-            for address in targets:
-                vantage = vantages.get(source.name)
-                if vantage is None or address.missing is not None:
-                    continue
-                tasks.create_task(
-                    _cell(tracker, vantage, source, address, timeout_seconds),
-                    name=f"watch-{source.name}-{address.label}",
-                )
+    watch = _Watch(bench, sources, targets, min(timeout_seconds, _LIMIT_SECONDS))
+    await watch.run()
 
 
-async def _cell(
-    tracker: Tracker[tuple[str, str]],
-    vantage: Vantage,
-    source: Source,
-    address: Address,
-    timeout_seconds: float,
-) -> None:
-    from todoku.reach.outcome import Outcome
-    from todoku.reach.probe import Question, attempt
+class _Watch:
+    """Every cell's latest attempt, its outages, and what happened in the cluster meanwhile."""
 
-    # A new connection shortly after a failed one, so that the end of an outage is seen within this time.
-    limit = min(timeout_seconds, 0.25)
-    question = Question(address.host, address.port, address.protocol, limit, speak=False)
-    while True:
-        try:
-            outcome = (await attempt(vantage, question)).outcome
-        except OSError:
-            outcome = Outcome.UNKNOWN  # the source has lost its power
-        outage = tracker.feed((source.name, address.label), time.monotonic(), outcome)
+    def __init__(
+        self, bench: Bench, sources: Sequence[Source], targets: Sequence[Address], limit: float
+    ) -> None:
+        from todoku.reach.outages import Tracker
+
+        self._bench, self._sources, self._targets, self._limit = bench, sources, targets, limit
+        self._tracker: Tracker[tuple[str, str]] = Tracker()
+        self._vantages: dict[str, Vantage] = bench.survey.vantages(bench.world, sources)
+        self._latest: dict[tuple[str, str], Attempt] = {}
+        self._lines: deque[str] = deque(maxlen=_LINES)
+        self._live = sys.stdout.isatty()
+
+    async def run(self) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            for resource in _WATCHED:
+                tasks.create_task(self._marks(resource), name=f"watch-{resource}")
+            for source in self._sources:
+                for address in self._targets:
+                    if address.missing is None:
+                        name = f"watch-{source.name}-{address.label}"
+                        tasks.create_task(self._cell(source, address), name=name)
+            tasks.create_task(self._draw(), name="watch-draw")
+
+    async def _cell(self, source: Source, address: Address) -> None:
+        """A new connection shortly after the last one ended, so that the end of an outage is seen at once."""
+        from todoku.reach.probe import Question, attempt, payload_for
+
+        payload = payload_for(address.service_port or address.port)
+        question = Question(
+            address.host, address.port, address.protocol, self._limit, False, payload
+        )
+        key = (source.name, address.label)
+        while True:
+            vantage = self._vantages.get(source.name)
+            try:
+                result = await attempt(vantage, question) if vantage else None
+            except OSError:
+                result = None  # the source has lost its power
+            if result is None:
+                self._latest.pop(key, None)
+                await self._look_again(source)
+                continue
+            self._latest[key] = result
+            self._note(key, result.outcome)
+            await asyncio.sleep(_PAUSE_SECONDS)
+
+    def _note(self, key: tuple[str, str], outcome: Outcome) -> None:
+        outage = self._tracker.feed(key, time.monotonic(), outcome)
         if outage is not None:
             waited = f"  waited for: {outage.waited_for}" if outage.waited_for else ""
-            click.echo(
-                f"{_clock()} {source.name} -> {address.label} back after "
-                f"{outage.milliseconds:.0f} ms ({outage.outcome}, {outage.failures} tries){waited}"
+            self._say(
+                f"{key[0]} -> {key[1]} back after {outage.milliseconds:.0f} ms "
+                f"({outage.outcome}, {outage.failures} tries){waited}"
             )
-        await asyncio.sleep(_PAUSE_SECONDS)
 
+    async def _look_again(self, source: Source) -> None:
+        """The source is off; when it is booted again it has new namespaces."""
+        from todoku.lab.reachability import Survey
 
-async def _marks(bench: Bench, tracker: Tracker[tuple[str, str]]) -> None:
-    """What happens in the cluster meanwhile, in words."""
-    async with asyncio.TaskGroup() as tasks:
-        for resource in _WATCHED:
-            tasks.create_task(_follow(bench, resource, tracker), name=f"watch-{resource}")
+        self._vantages.pop(source.name, None)
+        await asyncio.sleep(_LOOK_SECONDS)
+        survey = await asyncio.to_thread(Survey, self._bench.survey.lab)
+        self._vantages |= survey.vantages(self._bench.world, [source])
 
+    async def _marks(self, resource: str) -> None:
+        """What changes in the cluster, in words."""
+        from todoku.api.errors import ApiError
+        from todoku.client import Unreachable
 
-async def _follow(bench: Bench, resource: str, tracker: Tracker[tuple[str, str]]) -> None:
-    from todoku.api.errors import ApiError
-    from todoku.client import Unreachable
+        said: dict[str, str] = {}
+        client = self._bench.client
+        while True:
+            try:
+                listed = await client.list(resource)
+                # What is true already is no news: only a change can be what a recovery waited for.
+                said |= {one["metadata"]["name"]: describe(resource, one) for one in listed.items}
+                start = listed.resource_version
+                async for event in client.watch(resource, resource_version=start):
+                    text = describe(resource, event.object)
+                    name = event.object["metadata"]["name"]
+                    if text and said.get(name) != text:
+                        said[name] = text
+                        self._tracker.mark(time.monotonic(), text)
+                        self._say(text)
+            except (ApiError, Unreachable, OSError):
+                await asyncio.sleep(_LOOK_SECONDS)
 
-    said: dict[str, str] = {}
-    while True:
-        try:
-            listed = await bench.client.list(resource)
-            # What is true already is no news: only a change can be what a recovery waited for.
-            said |= {one["metadata"]["name"]: describe(resource, one) for one in listed.items}
-            start = listed.resource_version
-            async for event in bench.client.watch(resource, resource_version=start):
-                text = describe(resource, event.object)
-                name = event.object["metadata"]["name"]
-                if text and said.get(name) != text:
-                    said[name] = text
-                    tracker.mark(time.monotonic(), text)
-                    click.echo(f"{_clock()} {text}")
-        except (ApiError, Unreachable, OSError):
-            await asyncio.sleep(0.5)
+    # -- what is shown ------------------------------------------------------------------------------
+
+    def _say(self, text: str) -> None:
+        line = f"{_clock()} {text}"
+        self._lines.append(line)
+        if not self._live:
+            click.echo(line)
+
+    async def _draw(self) -> None:
+        await asyncio.sleep(2 * self._limit)  # until every cell has been asked
+        if not self._live:
+            click.echo(self._matrix())
+            click.echo("asking every cell again and again; Ctrl-C ends it")
+            return
+        while True:
+            # Home, the new picture, and nothing of the old one below it (ECMA-48 CUP, ED).
+            lines = [self._matrix(), "", *self._lines, "", "Ctrl-C ends it"]
+            click.echo("\x1b[H\x1b[J" + "\n".join(lines))
+            await asyncio.sleep(_DRAW_SECONDS)
+
+    def _matrix(self) -> str:
+        from todoku.reach.predict import predict
+        from todoku.reach.report import Cell, Report
+        from todoku.reach.table import render
+
+        cells = [
+            Cell(source, address, predict(self._bench.world, source, address), self._seen(source, address))
+            for source in self._sources
+            for address in self._targets
+        ]  # fmt: skip
+        table = render(
+            Report("", self._sources, self._targets, cells), width=width(), colour=colour()
+        )
+        # The counts below the grid are about one finished run; here the cells change while one looks.
+        return table[: table.rindex("\n" + f"{len(cells)} cells: ")]
+
+    def _seen(self, source: Source, address: Address) -> list[Attempt]:
+        latest = self._latest.get((source.name, address.label))
+        return [latest] if latest else []
 
 
 def describe(resource: str, obj: Object) -> str:

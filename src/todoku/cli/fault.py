@@ -11,7 +11,7 @@ from todoku.cli._lab import chosen, lab_option
 
 @click.group("fault")
 def command() -> None:
-    """Faults of a machine's cable: cut, loss, delay, heal.
+    """Faults: a cable cut or bad, an agent killed, and the healing.
 
     \b
     todoku fault cut worker1
@@ -75,6 +75,25 @@ def delay(lab: str, machine: str, milliseconds: float) -> None:
     name, switch = _at_the_switch(lab, machine)
     _do(lambda: faults.delay(switch, name, milliseconds))
     click.echo(f"frames to {name} come {milliseconds:g} ms late; `todoku fault heal` ends it")
+
+
+@command.command(epilog="Example:  todoku fault kill worker1")
+@lab_option
+@click.argument("child", metavar="MACHINE|CHILD")
+def kill(lab: str, child: str) -> None:
+    """End a node's agent, or another child of the lab (apiserver, controllers, images); it is started anew."""
+    import todoku.lab
+    from todoku.lab import lifecycle
+    from todoku.lab.composition import agent
+
+    found = todoku.lab.open(chosen(lab))
+    children: dict[str, object] = lifecycle.ask(found.name, "status")["children"]
+    machine = found.topology.find(child)
+    name = agent(machine.name) if machine is not None else child
+    if name not in children:
+        raise click.UsageError(f"there is no child {child}; there are {', '.join(children)}")
+    lifecycle.ask(found.name, "restart", child=name)
+    click.echo(f"{name} was ended and is started anew")
 
 
 def _at_the_switch(lab: str, machine: str) -> tuple[str, str]:
