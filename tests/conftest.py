@@ -2,10 +2,20 @@
 
 import ctypes
 import os
+import signal
 
 import pytest
 
 _CLONE_NEWNET = 0x40000000
+
+
+def pytest_configure() -> None:
+    """Hear Ctrl-C again, and let what the tests start hear it: a shell's background jobs ignore it."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+    for number in (signal.SIGHUP, signal.SIGQUIT):
+        if signal.getsignal(number) is signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
