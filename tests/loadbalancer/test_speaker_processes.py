@@ -240,3 +240,13 @@ async def test_announcing_goes_on_without_the_api_server(town):
     assert await town.asked() == [town.macs[town.first]]
     town.nodes[town.first].ip("link set eth0 down")
     assert await town.answered(town.second) < 2.0
+
+
+async def test_a_status_that_a_peer_took_away_by_mistake_is_written_again(town):
+    await town.answered(town.first)
+    await eventually(lambda: _is(town.statuses(), [town.first]))
+    (there,) = (await town.cluster.admin.list("servicel2statuses.metallb.io", NAMESPACE)).items
+    await town.cluster.admin.delete(
+        "servicel2statuses.metallb.io", there["metadata"]["name"], NAMESPACE
+    )
+    await eventually(lambda: _is(town.statuses(), [town.first]))

@@ -4,6 +4,7 @@ Announcing never waits for it: it has its own queue, and an API server that is a
 Source: ServiceL2Status v1beta1.
 """
 
+import asyncio
 from collections.abc import Callable, Sequence
 
 from todoku.aio import WorkQueue
@@ -14,6 +15,7 @@ from todoku.client import Client, InformerFactory
 
 log = logs.get(__name__)
 
+_LOOK_AGAIN_SECONDS = 2.0
 RESOURCE = "servicel2statuses.metallb.io"
 _NODE, _NAME, _NAMESPACE = (
     f"metallb.io/{part}" for part in ("node", "service-name", "service-namespace")
@@ -41,12 +43,14 @@ class L2Statuses:
         self._client, self._namespace, self._node, self._pod = client, namespace, node, pod
         self._announced, self._alive = announced, alive
         self._queue: WorkQueue[Key] = WorkQueue("l2status")
+        self._known: set[Key] = set()  # what this node announces, as far as it was told
         self._informer = informers.informer(
             RESOURCE, namespace=namespace, indexers={"service": lambda obj: [str(_service_of(obj))]}
         )
 
     def refresh(self, service: Key) -> None:
         """The announcement of a Service began, changed or ended."""
+        self._known.add(service)
         self._queue.add(service)
 
     async def run(self) -> None:
@@ -55,7 +59,20 @@ class L2Statuses:
         for obj in self._informer.list():
             if _labels(obj).get(_NODE) == self._node:
                 self._queue.add(_service_of(obj))
-        await self._queue.run(self.reconcile)
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._queue.run(self.reconcile), name="l2status-queue")
+            tasks.create_task(self._look_again(), name="l2status-look-again")
+
+    async def _look_again(self) -> None:
+        """A peer that took this node for dead removed its object, or one that died left its own.
+
+        Looking into the cache costs nothing; reacting at once would have two nodes that do not hear each other
+        write against each other.
+        """
+        while True:
+            await asyncio.sleep(_LOOK_AGAIN_SECONDS)
+            for service in self._known:
+                self._queue.add(service)
 
     async def reconcile(self, service: Key) -> None:
         """Bring one Service's status objects up to date."""
@@ -63,6 +80,7 @@ class L2Statuses:
         mine = [one for one in present if _labels(one).get(_NODE) == self._node]
         interfaces = self._announced(service)
         if interfaces is None:
+            self._known.discard(service)
             surplus = mine
         else:
             dead = [one for one in present if _labels(one).get(_NODE) not in self._alive()]
