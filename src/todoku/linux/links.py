@@ -15,13 +15,25 @@ import ipaddress
 import os
 import socket
 import struct
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Final, Self
 
+from todoku.linux import rtnetlink
 from todoku.linux.namespaces import Netns, socket_in
-from todoku.linux.nfnetlink import NESTED, NetlinkError, attr, attribute_map, nested, text
+from todoku.linux.nfnetlink import NESTED, NetlinkError, attr, nested, text
+from todoku.linux.rtnetlink import (
+    HEADER,
+    IFINFO,
+    NEWADDR,
+    NEWLINK,
+    NEWNEIGH,
+    NEWROUTE,
+    PERMANENT,
+    Address,
+    Link,
+    Neighbour,
+    Route,
+)
 
 __all__ = ["Address", "Link", "Links", "Monitor", "Neighbour", "NetlinkError", "Route"]
 
@@ -30,28 +42,17 @@ ALL_ZERO_MAC: Final = "00:00:00:00:00:00"
 _NETLINK_ROUTE = 0
 _REQUEST, _ACK, _DUMP, _REPLACE, _EXCL, _CREATE, _APPEND = 1, 4, 0x300, 0x100, 0x200, 0x400, 0x800
 _DUMP_INTERRUPTED = 0x10
-_NEWLINK, _DELLINK, _GETLINK, _SETLINK = 16, 17, 18, 19
-_NEWADDR, _DELADDR, _GETADDR = 20, 21, 22
-_NEWROUTE, _DELROUTE, _GETROUTE = 24, 25, 26
-_NEWNEIGH, _DELNEIGH, _GETNEIGH = 28, 29, 30
+_DELLINK, _GETLINK, _SETLINK = 17, 18, 19
+_DELADDR, _GETADDR = 21, 22
+_DELROUTE, _GETROUTE = 25, 26
+_DELNEIGH, _GETNEIGH = 29, 30
 _ERROR, _DONE = 2, 3
-_IFF_UP, _IFF_LOWER_UP = 1, 0x10000
-_PERMANENT, _NTF_SELF, _NTF_MASTER = 0x80, 0x02, 0x04
+_IFF_UP = 1
+_NTF_SELF, _NTF_MASTER = 0x02, 0x04
 _NODAD, _NOPREFIXROUTE = 0x02, 0x200
 _PF_BRIDGE = 7
 _SOL_NETLINK, _ADD_MEMBERSHIP, _EXT_ACK = 270, 1, 11
-_HEADER = struct.Struct("=IHHII")
-_IFINFO = struct.Struct("=BxHiII")
 _RECEIVE_BYTES = 1 << 18
-
-_ROUTE_TYPES = {
-    "unicast": 1,
-    "local": 2,
-    "blackhole": 6,
-    "unreachable": 7,
-    "prohibit": 8,
-}
-_ROUTE_TYPE_NAMES = {number: name for name, number in _ROUTE_TYPES.items()}
 
 # Settings of a bridge port (IFLA_BRPORT_*), all of them one byte.
 _PORT_SETTINGS = {
@@ -75,58 +76,6 @@ GROUPS: Final = {
     "route6": 11,
 }
 """Groups that a `Monitor` can join (RTNLGRP_*)."""
-
-
-@dataclass(frozen=True, slots=True)
-class Link:
-    """One interface.  `up` is administrative, `carrier` whether the other end is up, too.
-
-    `forwarding` is a bridge port's state.  The kernel sets it some milliseconds after the port has carrier;
-    an ARP request lost before that is repeated only after a second.
-    """
-
-    index: int
-    name: str
-    kind: str
-    mac: str
-    mtu: int
-    up: bool
-    carrier: bool
-    master: int = 0
-    peer_index: int = 0
-    forwarding: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Address:
-    """`address` with its prefix length, as `10.0.0.1/24`."""
-
-    index: int
-    address: str
-
-
-@dataclass(frozen=True, slots=True)
-class Route:
-    """`destination` is a prefix (`0.0.0.0/0` is the default route); "" where a part is not set."""
-
-    destination: str
-    via: str = ""
-    index: int = 0
-    source: str = ""
-    table: int = 254
-    metric: int = 0
-    kind: str = "unicast"
-
-
-@dataclass(frozen=True, slots=True)
-class Neighbour:
-    """A neighbour entry (`address` answers at `mac`), or a forwarding entry (`mac` is behind `address`)."""
-
-    index: int
-    address: str
-    mac: str
-    state: int
-    permanent: bool
 
 
 class Links:
@@ -165,13 +114,13 @@ class Links:
 
     def links(self) -> list[Link]:
         """Every interface of the namespace."""
-        return [_link(body) for body in self._dump(_GETLINK, _IFINFO.pack(0, 0, 0, 0, 0))]
+        return [rtnetlink.link(body) for body in self._dump(_GETLINK, IFINFO.pack(0, 0, 0, 0, 0))]
 
     def find(self, name: str) -> Link | None:
         """The interface of this name, or None."""
-        body = _IFINFO.pack(0, 0, 0, 0, 0) + text(3, name)
+        body = IFINFO.pack(0, 0, 0, 0, 0) + text(3, name)
         try:
-            return _link(self._request(_GETLINK, 0, body, answer=True))
+            return rtnetlink.link(self._request(_GETLINK, 0, body, answer=True))
         except NetlinkError as error:
             if error.errno == errno.ENODEV:
                 return None
@@ -199,7 +148,7 @@ class Links:
         mtu: int = 0,
     ) -> None:
         """A pair; the peer is born in `peer_netns` (a path or descriptor), so names never collide here."""
-        other = _IFINFO.pack(0, 0, 0, 0, 0) + text(3, peer) + _common(peer_mac, mtu)
+        other = IFINFO.pack(0, 0, 0, 0, 0) + text(3, peer) + _common(peer_mac, mtu)
         with _descriptor(peer_netns) as descriptor:
             if descriptor is not None:
                 other += _u32(28, descriptor)
@@ -239,7 +188,7 @@ class Links:
         """Change an interface; `master=""` takes it out of its bridge, `netns` moves it away."""
         flags = 0 if up is None else int(up)
         change = 0 if up is None else _IFF_UP
-        body = _IFINFO.pack(0, 0, self.index(name), flags, change) + _common(mac, mtu)
+        body = IFINFO.pack(0, 0, self.index(name), flags, change) + _common(mac, mtu)
         if master is not None:
             body += _u32(10, self.index(master) if master else 0)
         if rename:
@@ -247,7 +196,7 @@ class Links:
         with _descriptor(netns) as descriptor:
             if descriptor is not None:
                 body += _u32(28, descriptor)
-            self._request(_NEWLINK, 0, body)
+            self._request(NEWLINK, 0, body)
 
     def up(self, *names: str) -> None:
         """Set interfaces up."""
@@ -261,12 +210,12 @@ class Links:
     def set_port(self, name: str, **settings: bool) -> None:
         """Change a bridge port: hairpin, isolated, proxy_arp, learning, neigh_suppress, ..._flood."""
         data = b"".join(_u8(_PORT_SETTINGS[key], value) for key, value in settings.items())
-        body = _IFINFO.pack(_PF_BRIDGE, 0, self.index(name), 0, 0) + attr(12 | NESTED, data)
+        body = IFINFO.pack(_PF_BRIDGE, 0, self.index(name), 0, 0) + attr(12 | NESTED, data)
         self._request(_SETLINK, 0, body)
 
     def delete(self, name: str) -> None:
         """Delete an interface (and a veth's other end)."""
-        body = _IFINFO.pack(0, 0, 0, 0, 0) + text(3, name)
+        body = IFINFO.pack(0, 0, 0, 0, 0) + text(3, name)
         self._request(_DELLINK, 0, body, missing=(errno.ENODEV,))
 
     # -- addresses ----------------------------------------------------------------------------------
@@ -275,7 +224,8 @@ class Links:
         """The addresses of one interface, or of all."""
         wanted = self.index(name) if name else 0
         found = [
-            _address(body) for body in self._dump(_GETADDR, struct.pack("=BBBBI", 0, 0, 0, 0, 0))
+            rtnetlink.address(body)
+            for body in self._dump(_GETADDR, struct.pack("=BBBBI", 0, 0, 0, 0, 0))
         ]
         return [address for address in found if not wanted or address.index == wanted]
 
@@ -286,7 +236,7 @@ class Links:
         hands out itself.
         """
         body = self._address_body(name, address, _NODAD | (0 if prefix_route else _NOPREFIXROUTE))
-        self._request(_NEWADDR, _CREATE | _REPLACE, body)
+        self._request(NEWADDR, _CREATE | _REPLACE, body)
 
     def delete_address(self, name: str, address: str) -> None:
         """Take an address away; an address or interface that is gone is fine."""
@@ -299,7 +249,7 @@ class Links:
 
     def routes(self, *, table: int = 254) -> list[Route]:
         """The routes of one table, 254 being `main`, or of all with 0."""
-        found = [_route(body) for body in self._dump(_GETROUTE, bytes(12))]
+        found = [rtnetlink.route(body) for body in self._dump(_GETROUTE, bytes(12))]
         return [route for route in found if not table or route.table == table]
 
     def set_route(
@@ -318,7 +268,7 @@ class Links:
         body = self._route_body(
             destination, via, device, source, onlink=onlink, metric=metric, table=table, kind=kind
         )
-        self._request(_NEWROUTE, _CREATE | _REPLACE, body)
+        self._request(NEWROUTE, _CREATE | _REPLACE, body)
 
     def delete_route(
         self,
@@ -352,17 +302,17 @@ class Links:
         """The ARP and ND entries of one interface, or of all."""
         wanted = self.index(name) if name else 0
         found = [
-            _neighbour(body)
+            rtnetlink.neighbour(body)
             for body in self._dump(_GETNEIGH, struct.pack("=BxHiHBB", family, 0, 0, 0, 0, 0))
         ]
         return [entry for entry in found if not wanted or entry.index == wanted]
 
-    def set_neighbour(self, name: str, address: str, mac: str, *, state: int = _PERMANENT) -> None:
+    def set_neighbour(self, name: str, address: str, mac: str, *, state: int = PERMANENT) -> None:
         """Say (or say anew) at which MAC a neighbour answers."""
         target = ipaddress.ip_address(address)
         body = struct.pack("=BxHiHBB", _family(target), 0, self.index(name), state, 0, 0)
         body += attr(1, target.packed) + attr(2, _mac(mac))
-        self._request(_NEWNEIGH, _CREATE | _REPLACE, body)
+        self._request(NEWNEIGH, _CREATE | _REPLACE, body)
 
     def delete_neighbour(self, name: str, address: str) -> None:
         """Forget a neighbour; one that is not there is fine."""
@@ -382,16 +332,16 @@ class Links:
     def set_fdb(self, name: str, mac: str, address: str) -> None:
         """On a VXLAN device: frames to `mac` go to the host at `address`; replaces."""
         target = ipaddress.ip_address(address)
-        body = struct.pack("=BxHiHBB", _PF_BRIDGE, 0, self.index(name), _PERMANENT, _NTF_SELF, 0)
+        body = struct.pack("=BxHiHBB", _PF_BRIDGE, 0, self.index(name), PERMANENT, _NTF_SELF, 0)
         body += attr(2, _mac(mac)) + attr(1, target.packed)
-        self._request(_NEWNEIGH, _CREATE | _REPLACE, body)
+        self._request(NEWNEIGH, _CREATE | _REPLACE, body)
 
     def delete_fdb(self, name: str, mac: str, address: str = "") -> None:
         """Forget a forwarding entry; one that is not there is fine."""
         link = self.find(name)
         if link is None:
             return
-        body = struct.pack("=BxHiHBB", _PF_BRIDGE, 0, link.index, _PERMANENT, _NTF_SELF, 0)
+        body = struct.pack("=BxHiHBB", _PF_BRIDGE, 0, link.index, PERMANENT, _NTF_SELF, 0)
         body += attr(2, _mac(mac))
         if address:
             body += attr(1, ipaddress.ip_address(address).packed)
@@ -400,9 +350,9 @@ class Links:
     # -- messages -----------------------------------------------------------------------------------
 
     def _add_link(self, name: str, kind: str, data: bytes, *, mac: str, mtu: int) -> None:
-        body = _IFINFO.pack(0, 0, 0, 0, 0) + text(3, name) + _common(mac, mtu)
+        body = IFINFO.pack(0, 0, 0, 0, 0) + text(3, name) + _common(mac, mtu)
         body += nested(18, attr(1, kind.encode()), nested(2, data))
-        self._request(_NEWLINK, _CREATE | _EXCL, body)
+        self._request(NEWLINK, _CREATE | _EXCL, body)
 
     def _address_body(self, name: str, address: str, flags: int) -> bytes:
         interface = ipaddress.ip_interface(address)
@@ -446,7 +396,7 @@ class Links:
             table if table < 256 else 0,
             0 if delete else 4,  # RTPROT_STATIC; a delete matches any
             scope,
-            _ROUTE_TYPES[kind],
+            rtnetlink.ROUTE_TYPES[kind],
             4 if onlink else 0,
         )
         body += attr(1, network.network_address.packed) + _u32(15, table)
@@ -471,15 +421,17 @@ class Links:
     ) -> memoryview:
         self._sequence += 1
         wanted = 0 if answer else _ACK
-        header = _HEADER.pack(16 + len(body), kind, _REQUEST | wanted | flags, self._sequence, 0)
+        header = HEADER.pack(16 + len(body), kind, _REQUEST | wanted | flags, self._sequence, 0)
         self._socket.send(header + body)
         while True:
-            for found, _, sequence, payload in _messages(self._socket.recv(_RECEIVE_BYTES)):
+            for found, _, sequence, payload in rtnetlink.messages(
+                self._socket.recv(_RECEIVE_BYTES)
+            ):
                 if sequence != self._sequence:
                     continue
                 if found != _ERROR:
                     return payload
-                error = _error(payload)
+                error = rtnetlink.refusal(payload)
                 if error is not None and error.errno not in missing:
                     raise error
                 return payload
@@ -487,7 +439,7 @@ class Links:
     def _dump(self, kind: int, body: bytes) -> list[memoryview]:
         for _ in range(20):
             self._sequence += 1
-            header = _HEADER.pack(16 + len(body), kind, _REQUEST | _DUMP, self._sequence, 0)
+            header = HEADER.pack(16 + len(body), kind, _REQUEST | _DUMP, self._sequence, 0)
             self._socket.send(header + body)
             answers = self._collect()
             if answers is not None:
@@ -499,14 +451,16 @@ class Links:
         answers: list[memoryview] = []
         interrupted = False
         while True:
-            for kind, flags, sequence, payload in _messages(self._socket.recv(_RECEIVE_BYTES)):
+            for kind, flags, sequence, payload in rtnetlink.messages(
+                self._socket.recv(_RECEIVE_BYTES)
+            ):
                 if sequence != self._sequence:
                     continue
                 interrupted = interrupted or bool(flags & _DUMP_INTERRUPTED)
                 if kind == _DONE:
                     return None if interrupted else answers
                 if kind == _ERROR:
-                    error = _error(payload)
+                    error = rtnetlink.refusal(payload)
                     if error is not None:
                         raise error
                 answers.append(payload)
@@ -547,96 +501,11 @@ class Monitor:
                 if error.errno == errno.ENOBUFS:
                     return None
                 raise
-            for kind, _, _, payload in _messages(data):
-                parse = _PARSERS.get(kind & ~1)  # a deletion is the addition's number plus one
+            for kind, _, _, payload in rtnetlink.messages(data):
+                # A deletion is the addition's number plus one.
+                parse = rtnetlink.PARSERS.get(kind & ~1)
                 if parse is not None:
                     found.append((kind % 4 == 0, parse(payload)))
-
-
-def _messages(data: bytes) -> Iterator[tuple[int, int, int, memoryview]]:
-    view = memoryview(data)
-    offset = 0
-    while offset + 16 <= len(view):
-        size, kind, flags, sequence, _ = _HEADER.unpack_from(view, offset)
-        if size < 16:
-            return
-        yield kind, flags, sequence, view[offset + 16 : offset + size]
-        offset += (size + 3) & ~3
-
-
-def _error(payload: memoryview) -> NetlinkError | None:
-    code = -struct.unpack_from("=i", payload)[0]
-    if code == 0:
-        return None
-    length = struct.unpack_from("=I", payload, 4)[0]
-    words = (
-        attribute_map(payload[(4 + length + 3) & ~3 :]).get(1)
-        if len(payload) > 4 + length
-        else None
-    )
-    detail = f": {bytes(words).rstrip(bytes(1)).decode()}" if words is not None else ""
-    return NetlinkError(code, os.strerror(code) + detail)
-
-
-def _link(payload: memoryview) -> Link:
-    _, _, index, flags, _ = _IFINFO.unpack_from(payload)
-    found = attribute_map(payload[16:])
-    info = attribute_map(found[18]) if 18 in found else {}
-    return Link(
-        index=index,
-        name=_text(found[3]),
-        kind=_text(info[1]) if 1 in info else "",
-        mac=bytes(found.get(1, b"")).hex(":"),
-        mtu=_number(found.get(4)),
-        up=bool(flags & _IFF_UP),
-        carrier=bool(flags & _IFF_LOWER_UP),
-        master=_number(found.get(10)),
-        peer_index=_number(found.get(5)),
-        forwarding=5 in info and bytes(attribute_map(info[5]).get(1, b"")) == b"\x03",
-    )
-
-
-def _address(payload: memoryview) -> Address:
-    _, length, _, _, index = struct.unpack_from("=BBBBI", payload)
-    found = attribute_map(payload[8:])
-    packed = found.get(2, found.get(1))
-    assert packed is not None  # the kernel always sends one of them
-    return Address(index, f"{ipaddress.ip_address(bytes(packed))}/{length}")
-
-
-def _route(payload: memoryview) -> Route:
-    family, length, _, _, table, _, _, kind, _ = struct.unpack_from("=BBBBBBBBI", payload)
-    found = attribute_map(payload[12:])
-    empty = bytes(4 if family == socket.AF_INET else 16)
-    return Route(
-        destination=f"{ipaddress.ip_address(bytes(found.get(1, empty)))}/{length}",
-        via=_ip(found.get(5)),
-        index=_number(found.get(4)),
-        source=_ip(found.get(7)),
-        table=_number(found.get(15)) or table,
-        metric=_number(found.get(6)),
-        kind=_ROUTE_TYPE_NAMES.get(kind, str(kind)),
-    )
-
-
-def _neighbour(payload: memoryview) -> Neighbour:
-    _, _, index, state, _, _ = struct.unpack_from("=BxHiHBB", payload)
-    found = attribute_map(payload[12:])
-    return Neighbour(
-        index=index,
-        address=_ip(found.get(1)),
-        mac=bytes(found.get(2, b"")).hex(":"),
-        state=state,
-        permanent=bool(state & _PERMANENT),
-    )
-
-
-_PARSERS: dict[int, Callable[[memoryview], Link | Address | Route | Neighbour]] = {
-    _NEWLINK: _link,
-    _NEWADDR: _address,
-    _NEWROUTE: _route,
-    _NEWNEIGH: _neighbour,
-}
 
 
 class _descriptor:
@@ -672,18 +541,6 @@ def _u8(kind: int, value: int) -> bytes:
 
 
 _LITTLE = struct.pack("=H", 1)[0] == 1
-
-
-def _number(value: memoryview | None) -> int:
-    return 0 if value is None else int(struct.unpack_from("=I", value)[0])
-
-
-def _ip(value: memoryview | None) -> str:
-    return "" if value is None else str(ipaddress.ip_address(bytes(value)))
-
-
-def _text(value: memoryview) -> str:
-    return bytes(value).rstrip(b"\0").decode()
 
 
 def _mac(value: str) -> bytes:
