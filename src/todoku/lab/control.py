@@ -46,7 +46,10 @@ def connected(paths: Paths) -> Iterator[socket.socket]:
 
 def ask(paths: Paths, op: str, *, progress: Progress = lambda _: None, **fields: Any) -> Any:
     """Ask the supervisor and wait for the result.  Raises Refused, NoSupervisor."""
-    with connected(paths) as client:
+    with (
+        contextlib.suppress(ConnectionResetError, BrokenPipeError),  # it was killed as we asked
+        connected(paths) as client,
+    ):
         client.sendall(json.dumps({"op": op, **fields}).encode() + b"\n")
         with client.makefile("rb") as answers:
             for line in answers:
