@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,26 @@ def api_answers(name: str) -> bool:
     with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", lasting.port), 1):
         return True
     return False
+
+
+def test_a_question_that_died_with_the_supervisor_is_put_to_the_next(name: str) -> None:
+    up(name)
+    dying = process(name, sweep.SUPERVISOR)
+    os.kill(dying.pid, signal.SIGSTOP)
+    with ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(lifecycle.ask, name, "status")
+        # In the queue of the one that stands still: who looked whether it listens, and the question.
+        while _sockets_at(Paths(name).supervisor_socket) < 3:
+            time.sleep(0.01)
+        os.kill(dying.pid, signal.SIGKILL)
+        assert answer.result(timeout=20)["children"]
+    assert process(name, sweep.SUPERVISOR) != dying
+
+
+def _sockets_at(path: Path) -> int:
+    """The listener and the connections that it has not taken yet (proc(5) net/unix)."""
+    lines = Path("/proc/net/unix").read_text().splitlines()
+    return sum(line.endswith(f" {path}") for line in lines)
 
 
 def test_the_machine_is_the_same_before_during_and_after(name: str) -> None:

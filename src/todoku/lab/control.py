@@ -30,6 +30,13 @@ class NoSupervisor(OSError):
     """Nobody listens: the lab is down, or its supervisor died."""
 
 
+class Unheard(NoSupervisor):
+    """The supervisor was killed before it read the question: another one may safely be asked.
+
+    A socket closed with unread bytes resets its peer; one that was read only ends (unix(7)).
+    """
+
+
 @contextlib.contextmanager
 def connected(paths: Paths) -> Iterator[socket.socket]:
     """A connection to the lab's supervisor.  Raises NoSupervisor."""
@@ -45,19 +52,23 @@ def connected(paths: Paths) -> Iterator[socket.socket]:
 
 
 def ask(paths: Paths, op: str, *, progress: Progress = lambda _: None, **fields: Any) -> Any:
-    """Ask the supervisor and wait for the result.  Raises Refused, NoSupervisor."""
-    with (
-        contextlib.suppress(ConnectionResetError, BrokenPipeError),  # it was killed as we asked
-        connected(paths) as client,
-    ):
-        client.sendall(json.dumps({"op": op, **fields}).encode() + b"\n")
-        with client.makefile("rb") as answers:
-            for line in answers:
-                message = json.loads(line)
-                if "progress" in message:
-                    progress(message["progress"])
-                elif "error" in message:
-                    raise Refused(message["error"])
-                else:
-                    return message["result"]
+    """Ask the supervisor and wait for the result.  Raises Refused, NoSupervisor, Unheard."""
+    with connected(paths) as client:
+        for message in _answers(paths, client, {"op": op, **fields}):
+            if "progress" in message:
+                progress(message["progress"])
+            elif "error" in message:
+                raise Refused(message["error"])
+            else:
+                return message["result"]
     raise NoSupervisor(f"the supervisor of lab {paths.name} ended; see its log")
+
+
+def _answers(paths: Paths, client: socket.socket, question: Json) -> Iterator[Json]:
+    try:
+        client.sendall(json.dumps(question).encode() + b"\n")
+        with client.makefile("rb") as lines:
+            for line in lines:
+                yield json.loads(line)
+    except (ConnectionResetError, BrokenPipeError) as error:
+        raise Unheard(f"the supervisor of lab {paths.name} was killed as it was asked") from error

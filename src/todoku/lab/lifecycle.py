@@ -151,8 +151,11 @@ def ensure_supervisor(name: str) -> Paths:
 
 
 def ask(name: str, op: str, *, progress: Progress = lambda _: None, **fields: Any) -> Any:
-    """Ask the lab's supervisor.  Raises LabError, control.Refused."""
-    return control.ask(ensure_supervisor(name), op, progress=progress, **fields)
+    """Ask the lab's supervisor.  Raises LabError, control.Refused, control.NoSupervisor."""
+    try:
+        return control.ask(ensure_supervisor(name), op, progress=progress, **fields)
+    except control.Unheard:  # what seemed to listen was about to die
+        return control.ask(ensure_supervisor(name), op, progress=progress, **fields)
 
 
 def _existing(name: str) -> State:
