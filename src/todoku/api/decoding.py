@@ -19,7 +19,7 @@ from todoku.api.meta import Object
 from todoku.api.schemas import ANY, Type
 from todoku.api.times import is_time
 
-_INT_LIMITS = {"int32": 2**31, "int64": 2**63}
+INT_LIMITS = {"int32": 2**31, "int64": 2**63}
 
 
 def parse_json(raw: bytes) -> tuple[Any, list[str]]:
@@ -108,11 +108,12 @@ def normalize(value: Any, type_: Type) -> Any:
 
 
 def _normalized_item(value: Any, items: Type) -> Any:
-    if value is None:
-        return {"struct": {}, "string": "", "integer": 0, "boolean": False, "map": {}}.get(
-            items.kind
-        )
-    return normalize(value, items)
+    return zero_item(items) if value is None else normalize(value, items)
+
+
+def zero_item(items: Type) -> Any:
+    """What a null in a list or map is read as: Go's zero value, None where that is written as null."""
+    return {"struct": {}, "string": "", "integer": 0, "boolean": False, "map": {}}.get(items.kind)
 
 
 def _normalized_struct(value: Object, type_: Type) -> Object:
@@ -210,7 +211,7 @@ def _integer(value: Any, type_: Type) -> str | None:
         if not value.is_integer():
             return ""
         value = int(value)
-    limit = _INT_LIMITS.get(type_.format, 2**63)
+    limit = INT_LIMITS.get(type_.format, 2**63)
     return None if -limit <= value < limit else ""
 
 

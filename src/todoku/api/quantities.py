@@ -101,7 +101,14 @@ def parse(text: str | int | float) -> Quantity:
 
 def canonical(text: str | int | float) -> str:
     """The canonical text of a quantity: `1000m` is `1`, `1024Ki` is `1Mi`.  Raises QuantityError."""
+    if isinstance(text, str):
+        return _canonical_text(text)
     return str(parse(text))
+
+
+@functools.lru_cache(maxsize=4096)
+def _canonical_text(text: str) -> str:
+    return str(_parse_text(text))
 
 
 def is_quantity(value: object) -> bool:

@@ -61,6 +61,8 @@ class Type:
     defaults: Mapping[str, Any] = field(default_factory=dict)  # defaults of fields
     open: bool = False
     nullable: bool = False
+    # What walkers over the type have worked out for themselves, by module; it lives as long as the type.
+    derived: dict[str, Any] = field(default_factory=dict, repr=False)
 
     @property
     def go_name(self) -> str:

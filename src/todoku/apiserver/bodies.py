@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from todoku.api import decoding, errors, schemas
+from todoku.api import decoding, errors, keeping, schemas
 from todoku.api.meta import GroupVersionKind, Object
 from todoku.api.schemas import Type
 from todoku.apiserver.context import Context
@@ -183,6 +183,13 @@ def _version_of(api_version: str) -> str:
 _METADATA = Type("struct", fields={"metadata": schemas.type_of(schemas.OBJECT_META)}, open=True)
 
 
+def _right(context: Context, obj: Object, type_: Type, kind: GroupVersionKind) -> Object | None:
+    """A new object of a built-in kind with nothing wrong in it; None where there is, or may be."""
+    if context.served.custom is not None and kind == context.served.resource.gvk:
+        return None
+    return keeping.kept(obj, type_)
+
+
 def _unknown(context: Context, obj: Object, type_: Type, kind: GroupVersionKind) -> list[str]:
     """The fields that will not be kept, after checking the types that Go's decoder checks.
 
@@ -236,8 +243,10 @@ def checked(
 
     Raises BadRequest for a value of a wrong type, and under Strict for unknown and duplicate fields.
     """
-    problems = [*duplicates, *_unknown(context, obj, type_, kind)]
     mode = validation_mode(context)
+    if not duplicates and (right := _right(context, obj, type_, kind)) is not None:
+        return right
+    problems = [*duplicates, *_unknown(context, obj, type_, kind)]
     if mode != "Ignore":
         if problems and mode == "Strict":
             raise errors.BadRequest(
@@ -252,8 +261,10 @@ def checked_patch(context: Context, obj: Object, duplicates: list[str]) -> Objec
     """The result of a patch, checked like an object that was sent; under Strict worded as a bad patch."""
     served = context.served
     kind = served.resource.gvk
-    problems = [*duplicates, *_unknown(context, obj, served.type, kind)]
     mode = validation_mode(context)
+    if not duplicates and (right := _right(context, obj, served.type, kind)) is not None:
+        return right
+    problems = [*duplicates, *_unknown(context, obj, served.type, kind)]
     if mode != "Ignore":
         if problems and mode == "Strict":
             text = f"strict decoding error: {', '.join(problems)}"

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from todoku.api import times
 from todoku.api.errors import BadRequest, Conflict
 from todoku.api.meta import Object, copy
-from todoku.api.patches import fieldsets
+from todoku.api.patches import claims, fieldsets
 from todoku.api.patches.fieldsets import FieldPath, FieldSet
 from todoku.api.patches.typed import compare, drop, merge, remove
 from todoku.api.schemas import Type
@@ -34,6 +34,8 @@ _SYSTEM: tuple[FieldPath, ...] = (
     ),
 )  # fmt: skip
 STATUS: FieldPath = ("f:status",)
+UNOWNED = frozenset(".".join(element[2:] for element in path) for path in _SYSTEM)
+UNOWNED_WITH_STATUS = UNOWNED | {"status"}
 
 
 class ApplyConflict(Conflict):
@@ -153,7 +155,7 @@ def apply(
 
 
 def _before_first(live: Object, schema: Type, moment: str) -> Owner:
-    everything = compare(_blank(schema), _without_managed(live), schema).without(_SYSTEM)
+    everything = compare(blank_object(schema), _without_managed(live), schema).without(_SYSTEM)
     version = str(live.get("apiVersion", ""))
     return Owner(BEFORE_FIRST_APPLY, "Update", version, "", moment, everything.changed)
 
@@ -248,10 +250,14 @@ def track_update(
 
     `new` may carry managedFields of its own: they replace the live ones (an empty list resets them).
     """
+    if live is None and "managedFields" not in new.get("metadata", {}):
+        first = _first_entry(new, manager, schema, now, subresource)
+        if first is not None:
+            return first
     stored = new if "managedFields" in new.get("metadata", {}) else live or {}
     owners = owners_of(stored.get("metadata") or {})
     ignored = _SYSTEM if subresource or "status" not in schema.fields else (*_SYSTEM, STATUS)
-    old = _filled(_without_managed(live or {}), _blank(schema))
+    old = _filled(_without_managed(live or {}), blank_object(schema))
     difference = compare(old, _without_managed(new), schema).without(ignored)
     wanted = Owner(
         manager,
@@ -271,6 +277,21 @@ def track_update(
     ]
     moment = before.time if before is not None and before.fields == mine else wanted.time
     return _entries(_capped([*others, replace(wanted, fields=mine, time=moment)], wanted.time))
+
+
+def _first_entry(
+    new: Object, manager: str, schema: Type, now: float, subresource: str
+) -> list[Object] | None:
+    """The managedFields of a creation, as `track_update` makes them; None where only the comparison can tell."""
+    ignored = UNOWNED if subresource or "status" not in schema.fields else UNOWNED_WITH_STATUS
+    fields = claims.created(new, schema, blank=blank_object(schema), ignored=ignored)
+    if fields is None:
+        return None
+    if not fields:
+        return []
+    version = str(new.get("apiVersion", ""))
+    owner = Owner(manager, "Update", version, subresource, times.text(now), fieldsets.EMPTY)
+    return [{**owner.entry(), "fieldsV1": fields}]
 
 
 def _capped(owners: list[Owner], moment: str) -> list[Owner]:
@@ -318,6 +339,14 @@ def _filled(obj: Object, blank: Object) -> Object:
         elif isinstance(value, dict) and isinstance(out[key], dict):
             out[key] = _filled(out[key], value)
     return out
+
+
+def blank_object(schema: Type) -> Object:
+    """Shared: not to be changed."""
+    found: Object | None = schema.derived.get(__name__)
+    if found is None:
+        found = schema.derived[__name__] = {"metadata": {}, **_blank(schema)}
+    return found
 
 
 def _blank(schema: Type, depth: int = 0) -> Object:
