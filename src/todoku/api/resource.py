@@ -33,13 +33,18 @@ ALL_VERBS = (
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """One column of a server-side table; priority 0 is always shown, 1 only with `-o wide`."""
+    """One column of a server-side table; priority 0 is always shown, 1 only with `-o wide`.
+
+    A column that shows a field is described by that field's documentation: `documents` names it, as in
+    `core.v1.ServiceSpec.type`.
+    """
 
     name: str
     type: str = "string"
     format: str = ""
     description: str = ""
     priority: int = 0
+    documents: str = ""
 
 
 def _nothing(new: Object) -> None:
@@ -119,6 +124,8 @@ class Resource:
     # Name comes first; the server appends nothing.  `row` gives one cell per column.
     columns: Sequence[Column] = ()
     row: Callable[[Object], list[object]] | None = None
+    # What the rows of a list are sorted by, where that is not their name.
+    row_order: Callable[[Object], tuple[int, str]] | None = None
     # Where objects are stored if another version is the stored one ("events.k8s.io" shares "events").
     # If so, as (group, version); objects pass through `to_storage` and `from_storage`, which return new ones.
     storage: tuple[str, str] | None = None

@@ -11,7 +11,7 @@ import json
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from todoku.api import times
+from todoku.api import schemas, times
 from todoku.api.jsonpath import JsonPathError, find, parse
 from todoku.api.meta import Object
 from todoku.api.resource import Column, Resource
@@ -29,14 +29,25 @@ class Since(str):
     __slots__ = ()
 
 
+class Completed(list[object]):
+    """The cells of an object that has done its work, with the row's condition `Completed`."""
+
+    __slots__ = ("condition",)
+
+    def __init__(self, cells: Iterable[object], *, reason: str, message: str) -> None:
+        super().__init__(cells)
+        self.condition = {
+            "type": "Completed",
+            "status": "True",
+            "reason": reason,
+            "message": message,
+        }
+
+
 Row = Callable[[Object], list[object]]
 
-_NAME = Column(
-    name="Name",
-    format="name",
-    description="Name must be unique within a namespace. Is required when creating resources.",
-)
-DEFAULT_COLUMNS = (_NAME, Column(name="Age", description="The age of the object."))
+_NAME = Column(name="Name", format="name", documents="meta.v1.ObjectMeta.name")
+DEFAULT_COLUMNS = (_NAME, Column(name="Age", documents="meta.v1.ObjectMeta.creationTimestamp"))
 
 
 def created(obj: Object) -> Since:
@@ -89,9 +100,13 @@ def row_of(
 ) -> Object:
     """One TableRow."""
     out: Object = {"cells": [_cell(one, now) for one in cells]}
+    if isinstance(cells, Completed):
+        out["conditions"] = [cells.condition]
     if include_object == "Object":
         out["object"] = obj
-    elif include_object != "None":
+    elif include_object == "None":
+        out["object"] = None
+    else:
         out["object"] = {
             "kind": "PartialObjectMetadata",
             "apiVersion": api_version,
@@ -106,9 +121,23 @@ def definition(column: Column) -> Object:
         "name": column.name,
         "type": column.type,
         "format": column.format,
-        "description": column.description,
+        "description": column.description or _documentation(column.documents),
         "priority": column.priority,
     }
+
+
+@functools.cache
+def _documentation(field: str) -> str:
+    """What the API documents about a field, as in `core.v1.ServiceSpec.type`; "" if nothing."""
+    definition, _, name = field.rpartition(".")
+    if not definition:
+        return ""
+    package = _META if definition.startswith("meta.") else _API
+    properties: Object = schemas.definition(package + definition).get("properties") or {}
+    return str((properties.get(name) or {}).get("description", ""))
+
+
+_API, _META = "io.k8s.api.", "io.k8s.apimachinery.pkg.apis."
 
 
 def _cell(cell: object, now: float) -> object:

@@ -74,6 +74,8 @@ def many(
         metadata["remainingItemCount"] = remaining
     if form.as_ == "Table":
         shown_objects = [shown(served, each) for each in objects]
+        if served.resource.row_order is not None:
+            shown_objects.sort(key=served.resource.row_order)
         return dumps(_table(served, shown_objects, form, metadata))
     if form.as_:
         items = [_partial(shown(served, each), form) for each in objects]

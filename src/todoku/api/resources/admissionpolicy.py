@@ -232,11 +232,18 @@ def _param_kind(obj: Object) -> str:
     return f"{kind.get('apiVersion', '')}/{kind.get('kind', '')}" if kind else "<unset>"
 
 
-def _policy_columns(word: str) -> tuple[Column, ...]:
+def _policy_columns(word: str, subject: str) -> tuple[Column, ...]:
     return (
         NAME,
-        Column(name=word, type="integer", description=f"Number of {word.lower()}."),
-        Column(name="ParamKind", description="The kind of its parameters."),
+        Column(
+            name=word,
+            type="integer",
+            description=f"{subject} indicates the number of {word.lower()} rules defined in this configuration",
+        ),
+        Column(
+            name="ParamKind",
+            description="ParamKind specifies the kind of resources used to parameterize this policy",
+        ),
         AGE,
     )
 
@@ -249,7 +256,7 @@ VALIDATING_POLICY = Rules(
         prepare_status=keep_all_but_status,
         validate=_validate_policy,
     ),
-    columns=_policy_columns("Validations"),
+    columns=_policy_columns("Validations", "Validations"),
     row=lambda obj: [
         obj["metadata"]["name"],
         len((obj.get("spec") or {}).get("validations") or ()),
@@ -260,7 +267,7 @@ VALIDATING_POLICY = Rules(
 
 MUTATING_POLICY = Rules(
     strategy=Strategy(default=_default_mutating, validate=_validate_mutating, has_status=False),
-    columns=_policy_columns("Mutations"),
+    columns=_policy_columns("Mutations", "Mutation"),
     row=lambda obj: [
         obj["metadata"]["name"],
         len((obj.get("spec") or {}).get("mutations") or ()),
@@ -270,6 +277,21 @@ MUTATING_POLICY = Rules(
 )
 
 
+def _selector_text(selector: Object) -> str:
+    """A LabelSelector as Go's generated `String` writes it, which is what the real table shows."""
+    labels = selector.get("matchLabels") or {}
+    pairs = "".join(f"{key}: {labels[key]}," for key in sorted(labels))
+    expressions = "".join(
+        f"LabelSelectorRequirement{{Key:{one.get('key', '')},Operator:{one.get('operator', '')},"
+        f"Values:[{' '.join(one.get('values') or ())}],}},"
+        for one in selector.get("matchExpressions") or ()
+    )
+    return (
+        f"&LabelSelector{{MatchLabels:map[string]string{{{pairs}}},"
+        f"MatchExpressions:[]LabelSelectorRequirement{{{expressions}}},}}"
+    )
+
+
 def _param_ref(obj: Object) -> str:
     reference = (obj.get("spec") or {}).get("paramRef")
     if not reference:
@@ -277,7 +299,8 @@ def _param_ref(obj: Object) -> str:
     if reference.get("name"):
         namespace = reference.get("namespace") or "*"
         return f"{namespace}/{reference['name']}"
-    return "<selector>"
+    selector = reference.get("selector")
+    return _selector_text(selector) if selector is not None else "<unset>"
 
 
 def _binding(*, actions: bool) -> Rules:
@@ -289,8 +312,14 @@ def _binding(*, actions: bool) -> Rules:
         ),
         columns=(
             NAME,
-            Column(name="PolicyName", description="The policy it puts into force."),
-            Column(name="ParamRef", description="The parameters it gives."),
+            Column(
+                name="PolicyName",
+                description="PolicyName indicates the policy definition which the policy binding binded to",
+            ),
+            Column(
+                name="ParamRef",
+                description="ParamRef indicates the param resource which sets the configration param",
+            ),
             AGE,
         ),
         row=lambda obj: [

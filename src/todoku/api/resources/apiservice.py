@@ -72,8 +72,8 @@ def _row(obj: Object) -> list[object]:
     for one in (obj.get("status") or {}).get("conditions") or ():
         if one.get("type") == "Available":
             state = str(one.get("status"))
-            if state != "True" and one.get("reason"):
-                state += f" ({one['reason']})"
+            if state != "True":
+                state += f" ({one.get('reason', '')})"
     return [obj["metadata"]["name"], shown, state, created(obj)]
 
 
@@ -88,8 +88,10 @@ API_SERVICE = Rules(
     ),
     columns=(
         NAME,
-        Column(name="Service", description="Who serves the version."),
-        Column(name="Available", description="Whether it answers."),
+        Column(
+            name="Service", description="The reference to the service that hosts this API endpoint."
+        ),
+        Column(name="Available", description="Whether this service is available."),
         AGE,
     ),
     row=_row,

@@ -64,7 +64,7 @@ def _decoded_size(value: str) -> int:
 
 CONFIG_MAP = Rules(
     strategy=Strategy(validate=_validate_config_map, has_status=False, has_generation=False),
-    columns=(NAME, Column(name="Data", type="integer", description="Number of entries."), AGE),
+    columns=(NAME, Column(name="Data", documents="core.v1.ConfigMap.data"), AGE),
     row=lambda obj: [
         obj["metadata"]["name"],
         len(obj.get("data") or {}) + len(obj.get("binaryData") or {}),
@@ -153,8 +153,8 @@ SECRET = Rules(
     ),
     columns=(
         NAME,
-        Column(name="Type", description="Used to facilitate programmatic handling of secret data."),
-        Column(name="Data", type="integer", description="Number of entries."),
+        Column(name="Type", documents="core.v1.Secret.type"),
+        Column(name="Data", documents="core.v1.Secret.data"),
         AGE,
     ),
     row=lambda obj: [
@@ -169,7 +169,7 @@ SERVICE_ACCOUNT = Rules(
     strategy=Strategy(has_status=False, has_generation=False, delete_returns_object=True),
     columns=(
         NAME,
-        Column(name="Secrets", type="integer", description="Number of secrets it lists."),
+        Column(name="Secrets", documents="core.v1.ServiceAccount.secrets"),
         AGE,
     ),
     row=lambda obj: [obj["metadata"]["name"], len(obj.get("secrets") or ()), created(obj)],

@@ -5,8 +5,8 @@ from __future__ import annotations
 from todoku.api import crd
 from todoku.api.errors import FieldError
 from todoku.api.meta import Object
-from todoku.api.resource import Column, Strategy
-from todoku.api.resources.generic import NAME
+from todoku.api.resource import Strategy
+from todoku.api.resources.generic import CREATED_AT, NAME
 from todoku.api.resources.rules import Rules
 
 
@@ -22,7 +22,7 @@ CUSTOM_RESOURCE_DEFINITION = Rules(
         prepare_status=crd.prepare_status,
         validate=_validate,
     ),
-    columns=(NAME, Column(name="Created At", description="When it was created.")),
+    columns=(NAME, CREATED_AT),
     row=lambda obj: [
         obj["metadata"]["name"],
         obj["metadata"].get("creationTimestamp") or "<unknown>",

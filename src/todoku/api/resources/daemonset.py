@@ -7,7 +7,7 @@ from todoku.api.meta import Object, controller_of
 from todoku.api.podspec import TemplateRules, default_template
 from todoku.api.resource import Column, Strategy
 from todoku.api.resources import workloads
-from todoku.api.resources.deployment import CONTAINERS, IMAGES, SELECTOR
+from todoku.api.resources.deployment import CONTAINERS, IMAGES, selector_column
 from todoku.api.resources.generic import AGE, NAME, clear_status, keep_all_but_status, keep_status
 from todoku.api.resources.rules import Rules
 from todoku.api.resources.templates import containers_cell, images_cell, labels_cell, selector_cell
@@ -123,20 +123,30 @@ DAEMON_SET = Rules(
     ),
     columns=(
         NAME,
-        Column(name="Desired", type="integer", description="Nodes that should run the pod."),
-        Column(name="Current", type="integer", description="Nodes that run it."),
-        Column(name="Ready", type="integer", description="Nodes where it is ready."),
-        Column(name="Up-to-date", type="integer", description="Nodes with the current template."),
         Column(
-            name="Available",
+            name="Desired",
             type="integer",
-            description="Nodes where it has been ready long enough.",
+            documents="apps.v1.DaemonSetStatus.desiredNumberScheduled",
         ),
-        Column(name="Node Selector", description="Labels of the nodes it runs on."),
+        Column(
+            name="Current",
+            type="integer",
+            documents="apps.v1.DaemonSetStatus.currentNumberScheduled",
+        ),
+        Column(name="Ready", type="integer", documents="apps.v1.DaemonSetStatus.numberReady"),
+        Column(
+            name="Up-to-date",
+            type="integer",
+            documents="apps.v1.DaemonSetStatus.updatedNumberScheduled",
+        ),
+        Column(
+            name="Available", type="integer", documents="apps.v1.DaemonSetStatus.numberAvailable"
+        ),
+        Column(name="Node Selector", documents="core.v1.PodSpec.nodeSelector"),
         AGE,
         CONTAINERS,
         IMAGES,
-        SELECTOR,
+        selector_column("apps.v1.DaemonSetSpec.selector"),
     ),
     row=_row,
 )
@@ -167,8 +177,8 @@ CONTROLLER_REVISION = Rules(
     strategy=Strategy(validate=_validate_revision, has_status=False, has_generation=False),
     columns=(
         NAME,
-        Column(name="Controller", description="The object whose state this is."),
-        Column(name="Revision", description="Its number."),
+        Column(name="Controller", description="Controller of the object"),
+        Column(name="Revision", documents="apps.v1.ControllerRevision.revision"),
         AGE,
     ),
     row=_revision_row,

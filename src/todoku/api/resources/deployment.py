@@ -158,7 +158,11 @@ CONTAINERS = Column(
 IMAGES = Column(
     name="Images", priority=1, description="Images referenced by each container in the template."
 )
-SELECTOR = Column(name="Selector", priority=1, description="Label query over the pods.")
+
+
+def selector_column(documents: str) -> Column:
+    return Column(name="Selector", priority=1, documents=documents)
+
 
 DEPLOYMENT = Rules(
     strategy=Strategy(
@@ -173,12 +177,12 @@ DEPLOYMENT = Rules(
     columns=(
         NAME,
         Column(name="Ready", description="Number of the pod with ready state"),
-        Column(name="Up-to-date", description="Number of pods of the current template."),
-        Column(name="Available", description="Number of pods that have been ready long enough."),
+        Column(name="Up-to-date", documents="apps.v1.DeploymentStatus.updatedReplicas"),
+        Column(name="Available", documents="apps.v1.DeploymentStatus.availableReplicas"),
         AGE,
         CONTAINERS,
         IMAGES,
-        SELECTOR,
+        selector_column("apps.v1.DeploymentSpec.selector"),
     ),
     row=row,
 )

@@ -67,10 +67,10 @@ def _validate_template(new: Object, old: Object | None) -> list[FieldError]:
 def _state(obj: Object) -> str:
     status = obj.get("status") or {}
     states = ["deleted"] if obj["metadata"].get("deletionTimestamp") else []
-    if status.get("allocation"):
+    if status.get("allocation") is not None:
         states.append("allocated")
-    if status.get("reservedFor"):
-        states.append("reserved")
+        if status.get("reservedFor"):
+            states.append("reserved")
     return ",".join(states) or "pending"
 
 
@@ -83,7 +83,14 @@ RESOURCE_CLAIM = Rules(
         validate=_validate_claim,
         has_generation=False,
     ),
-    columns=(NAME, Column(name="State", description="Whether it is allocated and reserved."), AGE),
+    columns=(
+        NAME,
+        Column(
+            name="State",
+            description="A summary of the current state (allocated, pending, reserved, etc.).",
+        ),
+        AGE,
+    ),
     row=lambda obj: [obj["metadata"]["name"], _state(obj), created(obj)],
 )
 
@@ -99,10 +106,9 @@ RESOURCE_CLAIM_TEMPLATE = Rules(
 
 def _slice_row(obj: Object) -> list[object]:
     spec = obj.get("spec") or {}
-    node = spec.get("nodeName") or ("<all>" if spec.get("allNodes") else "<unset>")
     return [
         obj["metadata"]["name"],
-        node,
+        spec.get("nodeName", ""),
         spec.get("driver", ""),
         (spec.get("pool") or {}).get("name", ""),
         created(obj),
@@ -125,9 +131,9 @@ RESOURCE_SLICE = Rules(
     ),
     columns=(
         NAME,
-        Column(name="Node", description="The node whose devices it lists."),
-        Column(name="Driver", description="The driver that owns them."),
-        Column(name="Pool", description="The pool they belong to."),
+        Column(name="Node", documents="resource.v1.ResourceSliceSpec.nodeName"),
+        Column(name="Driver", documents="resource.v1.ResourceSliceSpec.driver"),
+        Column(name="Pool", documents="resource.v1.ResourcePool.name"),
         AGE,
     ),
     row=_slice_row,
@@ -152,8 +158,8 @@ CSI_STORAGE_CAPACITY = Rules(
     strategy=Strategy(validate=_validate_capacity, has_status=False, has_generation=False),
     columns=(
         NAME,
-        Column(name="StorageClassName", description="The class it is about."),
-        Column(name="Capacity", description="How much there is."),
+        Column(name="StorageClassName", documents="storage.v1.CSIStorageCapacity.storageClassName"),
+        Column(name="Capacity", documents="storage.v1.CSIStorageCapacity.capacity"),
     ),
     row=lambda obj: [
         obj["metadata"]["name"],
@@ -175,7 +181,11 @@ def _validate_attributes(new: Object, old: Object | None) -> list[FieldError]:
 
 VOLUME_ATTRIBUTES_CLASS = Rules(
     strategy=Strategy(validate=_validate_attributes, has_status=False, has_generation=False),
-    columns=(NAME, Column(name="DriverName", description="The driver it configures."), AGE),
+    columns=(
+        NAME,
+        Column(name="DriverName", documents="storage.v1.VolumeAttributesClass.driverName"),
+        AGE,
+    ),
     row=lambda obj: [obj["metadata"]["name"], obj.get("driverName", ""), created(obj)],
 )
 
@@ -196,9 +206,9 @@ COMPONENT_STATUS = Rules(
     strategy=Strategy(has_status=False, has_generation=False),
     columns=(
         NAME,
-        Column(name="Status", description="Whether the component is healthy."),
-        Column(name="Message", description="What it says."),
-        Column(name="Error", description="What is wrong."),
+        Column(name="Status", description="Status of the component conditions"),
+        Column(name="Message", description="Message of the component conditions"),
+        Column(name="Error", description="Error of the component conditions"),
     ),
     row=_status_row,
 )

@@ -71,7 +71,9 @@ def _port(port: Object, at: Path, *, named: bool) -> list[FieldError]:
 
 
 def _shown(obj: Object) -> str:
-    """`10.0.0.1:80,10.0.0.2:80 + 3 more...`"""
+    """`10.0.0.1:80,10.0.0.2:80 + 3 more...`; `<none>` without subsets, nothing without ready addresses."""
+    if not obj.get("subsets"):
+        return "<none>"
     found: list[str] = []
     for subset in obj.get("subsets") or ():
         addresses = [one.get("ip", "") for one in subset.get("addresses") or ()]
@@ -80,18 +82,11 @@ def _shown(obj: Object) -> str:
             found += addresses
         for port in ports:
             found += [_joined(address, port.get("port")) for address in addresses]
-    return _cut(found)
+    return _short(found)
 
 
 def _joined(address: str, port: object) -> str:
     return f"[{address}]:{port}" if ":" in address else f"{address}:{port}"
-
-
-def _cut(found: Sequence[str]) -> str:
-    if not found:
-        return "<none>"
-    more = f" + {len(found) - 3} more..." if len(found) > 3 else ""
-    return ",".join(found[:3]) + more
 
 
 ENDPOINTS = Rules(
@@ -104,7 +99,7 @@ ENDPOINTS = Rules(
     ),
     columns=(
         NAME,
-        Column(name="Endpoints", description="Addresses and ports of the service."),
+        Column(name="Endpoints", documents="core.v1.Endpoints.subsets"),
         AGE,
     ),
     row=lambda obj: [obj["metadata"]["name"], _shown(obj), created(obj)],
@@ -211,15 +206,19 @@ def _slice_ports(ports: Sequence[Object]) -> list[FieldError]:
 
 def _slice_row(obj: Object) -> list[object]:
     ports = [
-        str(port["port"]) if port.get("port") is not None else "*"
+        str(port["port"])
+        if port.get("port") is not None
+        else port["name"]
+        if port.get("name") is not None
+        else "*"
         for port in obj.get("ports") or ()
     ]
     addresses = [a for one in obj.get("endpoints") or () for a in one.get("addresses") or ()]
     return [
         obj["metadata"]["name"],
         obj.get("addressType", ""),
-        _short(ports) if ports else "<unset>",
-        _short(addresses) if addresses else "<unset>",
+        _short(ports) or "<unset>",
+        _short(addresses) or "<unset>",
         created(obj),
     ]
 
@@ -235,9 +234,9 @@ ENDPOINT_SLICE = Rules(
     ),
     columns=(
         NAME,
-        Column(name="AddressType", description="The kind of address it carries."),
-        Column(name="Ports", description="The ports of its endpoints."),
-        Column(name="Endpoints", description="The addresses of its endpoints."),
+        Column(name="AddressType", documents="discovery.v1.EndpointSlice.addressType"),
+        Column(name="Ports", documents="discovery.v1.EndpointSlice.ports"),
+        Column(name="Endpoints", documents="discovery.v1.EndpointSlice.endpoints"),
         AGE,
     ),
     row=_slice_row,

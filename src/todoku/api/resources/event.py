@@ -106,41 +106,38 @@ def _validate_new(new: Object, old: Object | None) -> list[FieldError]:
     return problems
 
 
-def _last_seen(event: Object) -> object:
-    """The LAST SEEN column of the core view."""
-    series = event.get("series") or {}
-    if series.get("lastObservedTime"):
-        return Since(series["lastObservedTime"])
-    moment = (
-        event.get("lastTimestamp") or event.get("eventTime") or event.get("firstTimestamp") or ""
-    )
-    return Since(moment)
+def _last_seen(event: Object) -> Since:
+    series = event.get("series")
+    if series is not None:
+        return Since(series.get("lastObservedTime") or "")
+    return Since(event["lastTimestamp"]) if event.get("lastTimestamp") else _first_seen(event)
 
 
-def _first_seen(event: Object) -> object:
+def _first_seen(event: Object) -> Since:
     return Since(event.get("firstTimestamp") or event.get("eventTime") or "")
 
 
+def _count(event: Object) -> int:
+    series = event.get("series")
+    # An event of the new API that happened once has no count.
+    return int(series.get("count") or 0) if series is not None else event.get("count") or 1
+
+
 def _row(event: Object) -> list[object]:
-    target = event.get("involvedObject") or {}
-    source = event.get("source") or {}
+    target, source = event.get("involvedObject") or {}, event.get("source") or {}
+    kind, name = target.get("kind", "").lower(), target.get("name")
     component = source.get("component") or event.get("reportingComponent") or ""
-    host = (
-        source.get("host")
-        or (event.get("reportingInstance") if not source.get("component") else "")
-        or ""
-    )
-    count = (event.get("series") or {}).get("count") or event.get("count") or 1
+    host = source.get("host") or event.get("reportingInstance")
     return [
         _last_seen(event),
         event.get("type", ""),
         event.get("reason", ""),
-        f"{target.get('kind', '').lower()}/{target.get('name', '')}",
+        f"{kind}/{name}" if name else kind,
         target.get("fieldPath", ""),
         f"{component}, {host}" if host else component,
         (event.get("message") or "").strip(),
         _first_seen(event),
-        count,
+        _count(event),
         event["metadata"]["name"],
     ]
 
@@ -169,16 +166,16 @@ def _selectable_new(event: Object) -> dict[str, str]:
 
 
 _COLUMNS = (
-    Column(name="Last Seen", description="Time since it was last observed."),
-    Column(name="Type", description="Normal or Warning."),
-    Column(name="Reason", description="Why it happened, in one word."),
-    Column(name="Object", description="The object it is about."),
-    Column(name="Subobject", priority=1, description="The part of that object."),
-    Column(name="Source", priority=1, description="Who reported it."),
-    Column(name="Message", description="What happened."),
-    Column(name="First Seen", priority=1, description="Time since it was first observed."),
-    Column(name="Count", type="integer", priority=1, description="How often it was observed."),
-    Column(name="Name", format="name", priority=1, description=NAME.description),
+    Column(name="Last Seen", documents="core.v1.Event.lastTimestamp"),
+    Column(name="Type", documents="core.v1.Event.type"),
+    Column(name="Reason", documents="core.v1.Event.reason"),
+    Column(name="Object", documents="core.v1.Event.involvedObject"),
+    Column(name="Subobject", priority=1, documents="core.v1.ObjectReference.fieldPath"),
+    Column(name="Source", priority=1, documents="core.v1.Event.source"),
+    Column(name="Message", documents="core.v1.Event.message"),
+    Column(name="First Seen", priority=1, documents="core.v1.Event.firstTimestamp"),
+    Column(name="Count", priority=1, documents="core.v1.Event.count"),
+    Column(name="Name", format="name", priority=1, documents=NAME.documents),
 )
 
 EVENT = Rules(

@@ -100,15 +100,25 @@ FLOW_SCHEMA = Rules(
     ),
     columns=(
         NAME,
-        Column(name="PriorityLevel", description="The level its requests get."),
         Column(
-            name="MatchingPrecedence", type="integer", description="Its rank among the schemas."
+            name="PriorityLevel",
+            documents="flowcontrol.v1.PriorityLevelConfigurationReference.name",
         ),
-        Column(name="DistinguisherMethod", description="How its requests are told apart."),
+        Column(
+            name="MatchingPrecedence", documents="flowcontrol.v1.FlowSchemaSpec.matchingPrecedence"
+        ),
+        Column(
+            name="DistinguisherMethod",
+            documents="flowcontrol.v1.FlowSchemaSpec.distinguisherMethod",
+        ),
         AGE,
-        Column(name="MissingPL", description="Whether that level is missing."),
+        Column(
+            name="MissingPL",
+            description="references a broken or non-existent PriorityLevelConfiguration",
+        ),
     ),
     row=_schema_row,
+    row_order=lambda obj: (obj["spec"].get("matchingPrecedence", 0), obj["metadata"]["name"]),
 )
 
 
@@ -177,7 +187,7 @@ def _validate_level(new: Object, old: Object | None) -> list[FieldError]:
 
 def _level_row(obj: Object) -> list[object]:
     spec = obj.get("spec") or {}
-    limited = spec.get("limited") or spec.get("exempt") or {}
+    limited = spec.get("limited") or {}
     queuing = (limited.get("limitResponse") or {}).get("queuing") or {}
     return [
         obj["metadata"]["name"],
@@ -200,11 +210,17 @@ PRIORITY_LEVEL = Rules(
     ),
     columns=(
         NAME,
-        Column(name="Type", description="Limited or Exempt."),
-        Column(name="NominalConcurrencyShares", description="Its share of what may be in flight."),
-        Column(name="Queues", description="Number of queues."),
-        Column(name="HandSize", description="Queues a flow may use."),
-        Column(name="QueueLengthLimit", description="Longest queue."),
+        Column(name="Type", documents="flowcontrol.v1.PriorityLevelConfigurationSpec.type"),
+        Column(
+            name="NominalConcurrencyShares",
+            documents="flowcontrol.v1.LimitedPriorityLevelConfiguration.nominalConcurrencyShares",
+        ),
+        Column(name="Queues", documents="flowcontrol.v1.QueuingConfiguration.queues"),
+        Column(name="HandSize", documents="flowcontrol.v1.QueuingConfiguration.handSize"),
+        Column(
+            name="QueueLengthLimit",
+            documents="flowcontrol.v1.QueuingConfiguration.queueLengthLimit",
+        ),
         AGE,
     ),
     row=_level_row,

@@ -103,12 +103,9 @@ def _walk(value: Any, type_: Type, path: Path, problems: list[FieldError]) -> No
             _walk(child, type_.items, path.key(key), problems)
 
 
-NAME = Column(
-    name="Name",
-    format="name",
-    description=(
-        "Name must be unique within a namespace. Is required when creating resources, although some resources"
-        " may allow a client to request the generation of an appropriate name automatically."
-    ),
+NAME = Column(name="Name", format="name", documents="meta.v1.ObjectMeta.name")
+AGE = Column(name="Age", documents="meta.v1.ObjectMeta.creationTimestamp")
+# What a kind without columns of its own shows.
+CREATED_AT = Column(
+    name="Created At", type="date", documents="meta.v1.ObjectMeta.creationTimestamp"
 )
-AGE = Column(name="Age", description="Time since the object was created.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import zip_longest
 
 from todoku.api import validation
 from todoku.api.errors import FieldError, Path, invalid, required
@@ -154,34 +155,48 @@ def _validate(new: Object, old: Object | None) -> list[FieldError]:
     return problems
 
 
-def _percent(value: object) -> str:
-    return "<unknown>" if value is None else f"{value}%"
+_WITH_NAME = ("Resource", "ContainerResource")
+_BY_AVERAGE = ("External", "Object")
 
 
-def _metric_cell(metric: Object, current: list[Object]) -> str:
-    """`cpu: 10%/80%`."""
+def _metric_cell(metric: Object, status: Object) -> str:
+    """`cpu: 10%/80%`: what is, of what should be."""
     kind = metric.get("type", "")
-    part = metric.get(kind[:1].lower() + kind[1:]) or {}
-    target = part.get("target") or {}
-    name = part.get("name") or (part.get("metric") or {}).get("name", "")
-    now: Object = {}
-    for one in current:
-        other = one.get(kind[:1].lower() + kind[1:]) or {}
-        if (other.get("name") or (other.get("metric") or {}).get("name", "")) == name:
-            now = other.get("current") or {}
-    prefix = f"{name}: " if kind in ("Resource", "ContainerResource") else ""
-    if target.get("averageUtilization") is not None:
-        return f"{prefix}{_percent(now.get('averageUtilization'))}/{target['averageUtilization']}%"
-    wanted = target.get("averageValue") or target.get("value")
-    shown = now.get("averageValue") or now.get("value") or "<unknown>"
-    return f"{prefix}{shown}/{wanted}"
+    field = kind[:1].lower() + kind[1:]
+    if kind not in (*_WITH_NAME, *_BY_AVERAGE, "Pods"):
+        return "<unknown type>"
+    part, known = metric.get(field) or {}, status.get(field)
+    target, now = part.get("target") or {}, (known or {}).get("current") or {}
+    if kind in _WITH_NAME:
+        return f"{part.get('name', '')}: {_resource_cell(target, now, known=known is not None)}"
+    average = kind == "Pods" or target.get("averageValue") is not None
+    key = "averageValue" if average else "value"
+    missing = "<unknown>" if known is None or (average and kind != "Pods") else _NO_QUANTITY
+    suffix = " (avg)" if average and kind != "Pods" else ""
+    return f"{now.get(key, missing)}/{target.get(key, _NO_QUANTITY)}{suffix}"
+
+
+# How Go prints a quantity that is not there.
+_NO_QUANTITY = "<nil>"
+
+
+def _resource_cell(target: Object, now: Object, *, known: bool) -> str:
+    if target.get("averageValue") is not None:
+        shown = now.get("averageValue", _NO_QUANTITY if known else "<unknown>")
+        return f"{shown}/{target['averageValue']}"
+    wanted, used = target.get("averageUtilization"), now.get("averageUtilization")
+    return (
+        f"{'<unknown>' if used is None else f'{used}%'}/"
+        f"{'<auto>' if wanted is None else f'{wanted}%'}"
+    )
 
 
 def _row(obj: Object) -> list[object]:
     spec, status = obj["spec"], obj.get("status") or {}
     target = spec.get("scaleTargetRef") or {}
+    wanted, current = spec.get("metrics") or (), status.get("currentMetrics") or ()
     metrics = [
-        _metric_cell(one, status.get("currentMetrics") or []) for one in spec.get("metrics") or ()
+        _metric_cell(one, known or {}) for one, known in zip_longest(wanted, current[: len(wanted)])
     ]
     shown = ", ".join(metrics[:2]) + (f" + {len(metrics) - 2} more..." if len(metrics) > 2 else "")
     return [
@@ -197,11 +212,13 @@ def _row(obj: Object) -> list[object]:
 
 _COLUMNS = (
     NAME,
-    Column(name="Reference", description="What it scales."),
-    Column(name="Targets", description="Metrics as they are and as they should be."),
-    Column(name="MinPods", description="Fewest replicas."),
-    Column(name="MaxPods", type="integer", description="Most replicas."),
-    Column(name="Replicas", type="integer", description="Replicas there are."),
+    Column(name="Reference", documents="autoscaling.v2.HorizontalPodAutoscalerSpec.scaleTargetRef"),
+    Column(name="Targets", documents="autoscaling.v2.HorizontalPodAutoscalerSpec.metrics"),
+    Column(name="MinPods", documents="autoscaling.v2.HorizontalPodAutoscalerSpec.minReplicas"),
+    Column(name="MaxPods", documents="autoscaling.v2.HorizontalPodAutoscalerSpec.maxReplicas"),
+    Column(
+        name="Replicas", documents="autoscaling.v2.HorizontalPodAutoscalerStatus.currentReplicas"
+    ),
     AGE,
 )
 

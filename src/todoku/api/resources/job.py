@@ -11,7 +11,7 @@ from todoku.api.meta import Object, copy
 from todoku.api.podspec import TemplateRules, default_template
 from todoku.api.resource import Column, Strategy
 from todoku.api.resources import workloads
-from todoku.api.resources.deployment import CONTAINERS, IMAGES, SELECTOR
+from todoku.api.resources.deployment import CONTAINERS, IMAGES, selector_column
 from todoku.api.resources.generic import AGE, NAME, clear_status, keep_all_but_status, keep_status
 from todoku.api.resources.pod_warnings import template_warnings
 from todoku.api.resources.rules import Rules
@@ -207,13 +207,9 @@ def _state(job: Object) -> str:
             return shown
     if job["metadata"].get("deletionTimestamp"):
         return "Terminating"
-    for kind, shown in (
-        ("Suspended", "Suspended"),
-        ("FailureTarget", "FailureTarget"),
-        ("SuccessCriteriaMet", "SuccessCriteriaMet"),
-    ):
+    for kind in ("Suspended", "FailureTarget"):
         if _is_true(status, kind):
-            return shown
+            return kind
     return "Running"
 
 
@@ -266,12 +262,12 @@ JOB = Rules(
     columns=(
         NAME,
         Column(name="Status", description="Status of the job."),
-        Column(name="Completions", description="Pods that succeeded, of those wanted."),
-        Column(name="Duration", description="Time from start to completion."),
+        Column(name="Completions", documents="batch.v1.JobStatus.succeeded"),
+        Column(name="Duration", description="Time required to complete the job."),
         AGE,
         CONTAINERS,
         IMAGES,
-        SELECTOR,
+        selector_column("batch.v1.JobSpec.selector"),
     ),
     row=_row,
 )
@@ -381,9 +377,8 @@ def _cron_warnings(new: Object, old: Object | None) -> list[str]:
 
 def _cron_row(obj: Object) -> list[object]:
     spec, status = obj["spec"], obj.get("status") or {}
-    pod = (((spec.get("jobTemplate") or {}).get("spec") or {}).get("template") or {}).get(
-        "spec"
-    ) or {}
+    job = (spec.get("jobTemplate") or {}).get("spec") or {}
+    pod = (job.get("template") or {}).get("spec") or {}
     last = status.get("lastScheduleTime")
     return [
         obj["metadata"]["name"],
@@ -395,7 +390,7 @@ def _cron_row(obj: Object) -> list[object]:
         created(obj),
         containers_cell(pod),
         images_cell(pod),
-        "<none>",
+        selector_cell(job.get("selector")),
     ]
 
 
@@ -410,15 +405,15 @@ CRON_JOB = Rules(
     ),
     columns=(
         NAME,
-        Column(name="Schedule", description="When it runs, in Cron format."),
-        Column(name="Timezone", description="The time zone of the schedule."),
-        Column(name="Suspend", type="boolean", description="Whether it is suspended."),
-        Column(name="Active", type="integer", description="Number of running jobs."),
-        Column(name="Last Schedule", description="Time since it last ran."),
+        Column(name="Schedule", documents="batch.v1.CronJobSpec.schedule"),
+        Column(name="Timezone", documents="batch.v1.CronJobSpec.timeZone"),
+        Column(name="Suspend", type="boolean", documents="batch.v1.CronJobSpec.suspend"),
+        Column(name="Active", type="integer", documents="batch.v1.CronJobStatus.active"),
+        Column(name="Last Schedule", documents="batch.v1.CronJobStatus.lastScheduleTime"),
         AGE,
         CONTAINERS,
         IMAGES,
-        SELECTOR,
+        selector_column("batch.v1.JobSpec.selector"),
     ),
     row=_cron_row,
 )

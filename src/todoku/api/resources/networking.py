@@ -12,7 +12,7 @@ from todoku.api.podspec.containers import PROTOCOLS
 from todoku.api.resource import Column, Strategy
 from todoku.api.resources.generic import AGE, NAME, clear_status, keep_all_but_status, keep_status
 from todoku.api.resources.rules import Rules
-from todoku.api.resources.templates import selector_cell
+from todoku.api.resources.templates import load_balancer_addresses, selector_cell
 from todoku.api.selectors import selector_problems
 from todoku.api.tables import created
 
@@ -105,17 +105,26 @@ def _backend(backend: Object, at: Path) -> list[FieldError]:
 
 def _ingress_address(obj: Object) -> str:
     found = ((obj.get("status") or {}).get("loadBalancer") or {}).get("ingress") or ()
-    return ",".join(one.get("ip") or one.get("hostname") or "" for one in found)
+    return ",".join(load_balancer_addresses(found))
+
+
+def _hosts(rules: Sequence[Object]) -> str:
+    """Three hosts; of a rule after the third it is only said that there are more, host or not."""
+    shown: list[str] = []
+    more = False
+    for rule in rules:
+        more = more or len(shown) == 3
+        if rule.get("host") and not more:
+            shown.append(rule["host"])
+    return (",".join(shown) or "*") + (f" + {len(rules) - 3} more..." if more else "")
 
 
 def _ingress_row(obj: Object) -> list[object]:
     spec = obj.get("spec") or {}
-    hosts = [rule["host"] for rule in spec.get("rules") or () if rule.get("host")]
-    shown = ",".join(hosts[:3]) + (f" + {len(hosts) - 3} more..." if len(hosts) > 3 else "")
     return [
         obj["metadata"]["name"],
         spec.get("ingressClassName") or "<none>",
-        shown or "*",
+        _hosts(spec.get("rules") or ()),
         _ingress_address(obj),
         "80, 443" if spec.get("tls") else "80",
         created(obj),
@@ -131,10 +140,19 @@ INGRESS = Rules(
     ),
     columns=(
         NAME,
-        Column(name="Class", description="Who serves it."),
-        Column(name="Hosts", description="Hosts that it routes."),
-        Column(name="Address", description="Addresses of its load balancer."),
-        Column(name="Ports", description="Ports it is served on."),
+        Column(
+            name="Class",
+            description="The name of the IngressClass resource that should be used for additional configuration",
+        ),
+        Column(
+            name="Hosts",
+            description="Hosts that incoming requests are matched against before the ingress rule",
+        ),
+        Column(
+            name="Address",
+            description="Address is a list containing ingress points for the load-balancer",
+        ),
+        Column(name="Ports", description="Ports of TLS configurations that open"),
         AGE,
     ),
     row=_ingress_row,
@@ -175,8 +193,12 @@ INGRESS_CLASS = Rules(
     strategy=Strategy(default=_default_class, validate=_validate_class, has_status=False),
     columns=(
         NAME,
-        Column(name="Controller", description="Who serves it."),
-        Column(name="Parameters", description="Its configuration."),
+        Column(
+            name="Controller", description="Controller that is responsible for handling this class"
+        ),
+        Column(
+            name="Parameters", description="A reference to a resource with additional parameters"
+        ),
         AGE,
     ),
     row=_class_row,
@@ -291,7 +313,11 @@ def _block(block: Object, at: Path) -> list[FieldError]:
 
 NETWORK_POLICY = Rules(
     strategy=Strategy(default=_default_policy, validate=_validate_policy, has_status=False),
-    columns=(NAME, Column(name="Pod-Selector", description="The pods it is about."), AGE),
+    columns=(
+        NAME,
+        Column(name="Pod-Selector", documents="networking.v1.NetworkPolicySpec.podSelector"),
+        AGE,
+    ),
     row=lambda obj: [
         obj["metadata"]["name"],
         selector_cell((obj.get("spec") or {}).get("podSelector")),
@@ -348,7 +374,7 @@ SERVICE_CIDR = Rules(
         validate=_validate_cidrs,
         has_generation=False,
     ),
-    columns=(NAME, Column(name="CIDRs", description="Ranges of cluster addresses."), AGE),
+    columns=(NAME, Column(name="CIDRs", documents="networking.v1.ServiceCIDRSpec.cidrs"), AGE),
     row=lambda obj: [
         obj["metadata"]["name"],
         ",".join((obj.get("spec") or {}).get("cidrs") or ()),
@@ -372,15 +398,17 @@ def _validate_address(new: Object, old: Object | None) -> list[FieldError]:
 
 def _address_row(obj: Object) -> list[object]:
     reference = (obj.get("spec") or {}).get("parentRef") or {}
+    if not reference:
+        return [obj["metadata"]["name"], "<none>"]
     parts = [reference.get("resource", "")]
     if reference.get("group"):
         parts[0] = f"{parts[0]}.{reference['group']}"
     parts += [one for one in (reference.get("namespace"), reference.get("name")) if one]
-    return [obj["metadata"]["name"], "/".join(parts), created(obj)]
+    return [obj["metadata"]["name"], "/".join(parts).lower()]
 
 
 IP_ADDRESS = Rules(
     strategy=Strategy(validate=_validate_address, has_status=False, has_generation=False),
-    columns=(NAME, Column(name="ParentRef", description="The object that has the address."), AGE),
+    columns=(NAME, Column(name="ParentRef", documents="networking.v1.IPAddressSpec.parentRef")),
     row=_address_row,
 )

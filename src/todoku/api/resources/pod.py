@@ -16,12 +16,11 @@ from todoku.api.podspec import (
 from todoku.api.podspec.defaults import default_pod_only
 from todoku.api.podspec.qos import qos_class
 from todoku.api.resource import Column, Strategy
-from todoku.api.resources.generic import AGE, NAME, keep_all_but_status, keep_status
+from todoku.api.resources.generic import NAME, keep_all_but_status, keep_status
 from todoku.api.resources.pod_columns import COLUMNS, row
 from todoku.api.resources.pod_warnings import pod_warnings, template_warnings
 from todoku.api.resources.rules import Rules
 from todoku.api.resources.templates import containers_cell, images_cell
-from todoku.api.tables import created
 
 _SPEC = Path("spec")
 
@@ -287,7 +286,7 @@ def _template_row(obj: Object) -> list[object]:
     spec = obj["template"].get("spec") or {}
     labels = obj["template"].get("metadata", {}).get("labels") or {}
     shown = ",".join(f"{key}={labels[key]}" for key in sorted(labels)) or "<none>"
-    return [obj["metadata"]["name"], containers_cell(spec), images_cell(spec), shown, created(obj)]
+    return [obj["metadata"]["name"], containers_cell(spec), images_cell(spec), shown]
 
 
 POD_TEMPLATE = Rules(
@@ -304,7 +303,6 @@ POD_TEMPLATE = Rules(
         Column(name="Containers", description="Names of each container in the template."),
         Column(name="Images", description="Images referenced by each container in the template."),
         Column(name="Pod Labels", description="The labels for the pod template."),
-        AGE,
     ),
     row=_template_row,
 )

@@ -2,41 +2,95 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import dataclass
 
 from todoku.api.meta import Object
 from todoku.api.resource import Column
-from todoku.api.tables import Ago, created
+from todoku.api.tables import Ago, Completed, created
+
+META = "meta.v1.ObjectMeta."
 
 COLUMNS = (
-    Column(name="Name", format="name", description="Name must be unique within a namespace."),
+    Column(name="Name", format="name", documents=META + "name"),
     Column(name="Ready", description="The aggregate readiness state of this pod for accepting traffic."),
     Column(name="Status", description="The aggregate status of the containers in this pod."),
     Column(name="Restarts", description="The number of times the containers in this pod have been restarted and when the last container in this pod has restarted."),
-    Column(name="Age", description="Time since the pod was created."),
-    Column(name="IP", priority=1, description="IP address allocated to the pod."),
-    Column(name="Node", priority=1, description="NodeName the pod is scheduled to."),
-    Column(name="Nominated Node", priority=1, description="Node the pod may be moved to."),
-    Column(name="Readiness Gates", priority=1, description="Conditions beyond the containers that make the pod ready."),
+    Column(name="Age", documents=META + "creationTimestamp"),
+    Column(name="IP", priority=1, documents="core.v1.PodStatus.podIP"),
+    Column(name="Node", priority=1, documents="core.v1.PodSpec.nodeName"),
+    Column(name="Nominated Node", priority=1, documents="core.v1.PodStatus.nominatedNodeName"),
+    Column(name="Readiness Gates", priority=1, documents="core.v1.PodSpec.readinessGates"),
 )  # fmt: skip
 
 
 def row(pod: Object) -> list[object]:
     spec, status = pod.get("spec") or {}, pod.get("status") or {}
-    ready, total = _ready_count(spec, status)
     ips = status.get("podIPs") or ()
     address = ips[0].get("ip") if ips else status.get("podIP")
-    return [
+    seen = _look(pod)
+    cells = [
         pod["metadata"]["name"],
-        f"{ready}/{total}",
-        reason(pod),
-        _restarts(spec, status),
+        f"{seen.ready}/{len(spec.get('containers') or ()) + len(_sidecars(spec))}",
+        _status(pod, seen.reason),
+        _restarts(seen.restarts, seen.last_restart),
         created(pod),
         address or "<none>",
         spec.get("nodeName") or "<none>",
         status.get("nominatedNodeName") or "<none>",
         _gates(spec, status),
     ]
+    ended = _ENDED.get(status.get("phase", ""))
+    return Completed(cells, reason=status["phase"], message=ended) if ended else cells
+
+
+_ENDED = {"Succeeded": "The pod has completed successfully.", "Failed": "The pod failed."}
+
+
+def reason(pod: Object) -> str:
+    """The STATUS column."""
+    return _status(pod, _look(pod).reason)
+
+
+@dataclass(slots=True)
+class _Seen:
+    """What the container statuses add up to."""
+
+    reason: str
+    ready: int = 0
+    restarts: int = 0
+    last_restart: str = ""
+
+    def count(self, container: Object) -> None:
+        self.restarts += container.get("restartCount") or 0
+        ended = (container.get("lastState") or {}).get("terminated") or {}
+        # Times of one width and zone compare as text.
+        self.last_restart = max(self.last_restart, ended.get("finishedAt") or "")
+
+
+def _look(pod: Object) -> _Seen:
+    """Init containers in order up to the first that is not done; then, if none holds the pod up, the others."""
+    spec, status = pod.get("spec") or {}, pod.get("status") or {}
+    sidecars = _sidecars(spec)
+    every, kept = _Seen(_first_reason(status)), _Seen("")
+    waiting = False
+    for index, one in enumerate(status.get("initContainerStatuses") or ()):
+        every.count(one)
+        if one.get("name") in sidecars:
+            kept.count(one)
+        state = one.get("state") or {}
+        ended = state.get("terminated")
+        if ended is not None and ended.get("exitCode", 0) == 0:
+            continue
+        if one.get("name") in sidecars and one.get("started"):
+            every.ready += bool(one.get("ready"))
+            continue
+        every.reason = _init_state(state, index, len(spec.get("initContainers") or ()))
+        waiting = True
+        break
+    if waiting and not _is_true(status, "Initialized"):
+        return every
+    kept.reason, kept.ready = every.reason, every.ready
+    return _containers(status, kept)
 
 
 def _sidecars(spec: Object) -> set[str]:
@@ -48,120 +102,67 @@ def _sidecars(spec: Object) -> set[str]:
     }
 
 
-def _ready_count(spec: Object, status: Object) -> tuple[int, int]:
-    sidecars = _sidecars(spec)
-    total = len(spec.get("containers") or ()) + len(sidecars)
-    ready = sum(
-        1
-        for one in status.get("initContainerStatuses") or ()
-        if one.get("name") in sidecars and one.get("started") and one.get("ready")
-    )
-    ready += sum(
-        1
-        for one in status.get("containerStatuses") or ()
-        if one.get("ready") and "running" in (one.get("state") or {})
-    )
-    return ready, total
-
-
-def _restarts(spec: Object, status: Object) -> object:
-    """`0`, or `2 (5m ago)` once something has restarted."""
-    sidecars = _sidecars(spec)
-    sidecar_statuses = [
-        one for one in status.get("initContainerStatuses") or () if one.get("name") in sidecars
-    ]
-    statuses = [*sidecar_statuses, *(status.get("containerStatuses") or ())]
-    init_reason, _ = _init_reason(spec, status)
-    if init_reason:
-        statuses = list(status.get("initContainerStatuses") or ())
-    count = sum(one.get("restartCount") or 0 for one in statuses)
-    moments = [
-        finished
-        for one in statuses
-        if (finished := ((one.get("lastState") or {}).get("terminated") or {}).get("finishedAt"))
-    ]
-    if count and moments:
-        return Ago(f"{count} ({{}} ago)", max(moments))
-    return str(count)
-
-
-def reason(pod: Object) -> str:
-    """The STATUS column."""
-    spec, status = pod.get("spec") or {}, pod.get("status") or {}
-    shown = status.get("reason") or status.get("phase") or ""
+def _first_reason(status: Object) -> str:
     for condition in status.get("conditions") or ():
         if condition.get("type") == "PodScheduled" and condition.get("reason") == "SchedulingGated":
-            shown = "SchedulingGated"
-    init_reason, initialized = _init_reason(spec, status)
-    if init_reason:
-        shown = init_reason
-    if not init_reason or initialized:
-        shown = _container_reason(status, shown)
-    if pod["metadata"].get("deletionTimestamp"):
-        ended = status.get("phase") in ("Failed", "Succeeded")
-        if status.get("reason") == "NodeLost":
-            return "Unknown"
-        if not ended:
-            return "Terminating"
-    return str(shown)
-
-
-def _init_reason(spec: Object, status: Object) -> tuple[str, bool]:
-    """`Init:0/1` and the like while init containers have work to do, else "".
-
-    The second value tells whether the condition Initialized holds (a sidecar may still be starting).
-    """
-    sidecars = _sidecars(spec)
-    initialized = any(
-        one.get("type") == "Initialized" and one.get("status") == "True"
-        for one in status.get("conditions") or ()
-    )
-    count = len(spec.get("initContainers") or ())
-    for index, one in enumerate(status.get("initContainerStatuses") or ()):
-        state = one.get("state") or {}
-        ended = state.get("terminated")
-        if ended is not None and ended.get("exitCode", 0) == 0:
-            continue
-        if one.get("name") in sidecars and one.get("started"):
-            continue
-        return _init_state(state, index, count), initialized
-    return "", initialized
+            return "SchedulingGated"
+    return str(status.get("reason") or status.get("phase") or "")
 
 
 def _init_state(state: Object, index: int, count: int) -> str:
+    """`Init:0/1` and the like."""
     ended, waiting = state.get("terminated"), state.get("waiting") or {}
     if ended is not None:
-        if ended.get("reason"):
-            return f"Init:{ended['reason']}"
-        if ended.get("signal"):
-            return f"Init:Signal:{ended['signal']}"
-        return f"Init:ExitCode:{ended.get('exitCode', 0)}"
+        return f"Init:{_ended(ended)}"
     if waiting.get("reason") not in (None, "", "PodInitializing"):
         return f"Init:{waiting['reason']}"
     return f"Init:{index}/{count}"
 
 
-def _container_reason(status: Object, shown: str) -> str:
+def _ended(ended: Object) -> str:
+    if ended.get("reason"):
+        return str(ended["reason"])
+    signal = ended.get("signal")
+    return f"Signal:{signal}" if signal else f"ExitCode:{ended.get('exitCode', 0)}"
+
+
+def _containers(status: Object, seen: _Seen) -> _Seen:
     running = False
     for one in reversed(status.get("containerStatuses") or ()):
+        seen.count(one)
         state = one.get("state") or {}
         waiting, ended = state.get("waiting") or {}, state.get("terminated")
         if waiting.get("reason"):
-            shown = waiting["reason"]
-        elif ended is not None and ended.get("reason"):
-            shown = ended["reason"]
+            seen.reason = waiting["reason"]
         elif ended is not None:
-            signal = ended.get("signal")
-            shown = f"Signal:{signal}" if signal else f"ExitCode:{ended.get('exitCode', 0)}"
-        elif one.get("ready") and "running" in state:
+            seen.reason = _ended(ended)
+        elif one.get("ready") and state.get("running") is not None:
             running = True
-    if shown == "Completed" and running:
-        return "Running" if _is_ready(status.get("conditions") or ()) else "NotReady"
-    return shown
+            seen.ready += 1
+    if seen.reason == "Completed" and running:
+        seen.reason = "Running" if _is_true(status, "Ready") else "NotReady"
+    return seen
 
 
-def _is_ready(conditions: Sequence[Object]) -> bool:
-    return any(one.get("type") == "Ready" and one.get("status") == "True" for one in conditions)
+def _restarts(count: int, last: str) -> object:
+    """`0`, or `2 (5m ago)` once something has restarted."""
+    return Ago(f"{count} ({{}} ago)", last) if count and last else str(count)
+
+
+def _status(pod: Object, shown: str) -> str:
+    status = pod.get("status") or {}
+    if not pod["metadata"].get("deletionTimestamp"):
+        return shown
+    if status.get("reason") == "NodeLost":
+        return "Unknown"
+    return shown if status.get("phase") in _ENDED else "Terminating"
+
+
+def _is_true(status: Object, kind: str) -> bool:
+    return any(
+        one.get("type") == kind and one.get("status") == "True"
+        for one in status.get("conditions") or ()
+    )
 
 
 def _gates(spec: Object, status: Object) -> str:

@@ -6,7 +6,14 @@ from todoku.api import quantities, validation
 from todoku.api.errors import FieldError, Path, forbidden, invalid, not_supported, required
 from todoku.api.meta import Object
 from todoku.api.resource import Column, Strategy
-from todoku.api.resources.generic import AGE, NAME, clear_status, keep_all_but_status, keep_status
+from todoku.api.resources.generic import (
+    AGE,
+    CREATED_AT,
+    NAME,
+    clear_status,
+    keep_all_but_status,
+    keep_status,
+)
 from todoku.api.resources.rules import Rules
 from todoku.api.resources.workloads import above_hundred_percent, int_or_percent_problems
 from todoku.api.selectors import selector_problems
@@ -48,12 +55,17 @@ DISRUPTION_BUDGET = Rules(
     ),
     columns=(
         NAME,
-        Column(name="Min Available", description="Pods that must stay available."),
-        Column(name="Max Unavailable", description="Pods that may be unavailable."),
+        Column(
+            name="Min Available", description="The minimum number of pods that must be available."
+        ),
+        Column(
+            name="Max Unavailable",
+            description="The maximum number of pods that may be unavailable.",
+        ),
         Column(
             name="Allowed Disruptions",
             type="integer",
-            description="Pods that may be disrupted now.",
+            description="Calculated number of pods that may be disrupted at this time.",
         ),
         AGE,
     ),
@@ -176,7 +188,7 @@ LIMIT_RANGE = Rules(
     strategy=Strategy(
         default=_default_limits, validate=_validate_limits, has_status=False, has_generation=False
     ),
-    columns=(NAME, Column(name="Created At", description="When it was created.")),
+    columns=(NAME, CREATED_AT),
     row=lambda obj: [
         obj["metadata"]["name"],
         obj["metadata"].get("creationTimestamp") or "<unknown>",
@@ -286,8 +298,14 @@ RESOURCE_QUOTA = Rules(
     ),
     columns=(
         NAME,
-        Column(name="Request", description="Used and hard amounts that are asked for."),
-        Column(name="Limit", description="Used and hard amounts of limits."),
+        Column(
+            name="Request",
+            description="Request represents a minimum amount of cpu/memory that a container may consume.",
+        ),
+        Column(
+            name="Limit",
+            description="Limits control the maximum amount of cpu/memory that a container may use independent of contention on the node.",
+        ),
         AGE,
     ),
     row=_quota_row,
@@ -334,14 +352,14 @@ PRIORITY_CLASS = Rules(
     strategy=Strategy(default=_default_priority, validate=_validate_priority, has_status=False),
     columns=(
         NAME,
-        Column(name="Value", type="integer", description="The priority."),
+        Column(name="Value", type="integer", documents="scheduling.v1.PriorityClass.value"),
         Column(
             name="Global-Default",
             type="boolean",
-            description="Whether pods without a class get it.",
+            documents="scheduling.v1.PriorityClass.globalDefault",
         ),
         AGE,
-        Column(name="PreemptionPolicy", description="Whether it preempts others."),
+        Column(name="PreemptionPolicy", documents="scheduling.v1.PriorityClass.preemptionPolicy"),
     ),
     row=lambda obj: [
         obj["metadata"]["name"],
@@ -365,7 +383,7 @@ def _validate_runtime(new: Object, old: Object | None) -> list[FieldError]:
 
 RUNTIME_CLASS = Rules(
     strategy=Strategy(validate=_validate_runtime, has_status=False, has_generation=False),
-    columns=(NAME, Column(name="Handler", description="How the runtime is configured."), AGE),
+    columns=(NAME, Column(name="Handler"), AGE),
     row=lambda obj: [obj["metadata"]["name"], obj.get("handler", ""), created(obj)],
 )
 
@@ -393,7 +411,11 @@ LEASE = Rules(
         allow_create_on_update=True,
         allow_unconditional_update=False,
     ),
-    columns=(NAME, Column(name="Holder", description="Who holds the lease."), AGE),
+    columns=(
+        NAME,
+        Column(name="Holder", documents="coordination.v1.LeaseSpec.holderIdentity"),
+        AGE,
+    ),
     row=lambda obj: [
         obj["metadata"]["name"],
         (obj.get("spec") or {}).get("holderIdentity", ""),
@@ -450,7 +472,7 @@ def _csr_row(obj: Object) -> list[object]:
         obj["metadata"]["name"],
         created(obj),
         spec.get("signerName") or "<none>",
-        spec.get("username") or "<none>",
+        spec.get("username", ""),
         age(seconds) if seconds else "<none>",
         _csr_state(obj),
     ]
@@ -471,10 +493,17 @@ CERTIFICATE_SIGNING_REQUEST = Rules(
     columns=(
         NAME,
         AGE,
-        Column(name="SignerName", description="Who is asked to sign."),
-        Column(name="Requestor", description="Who asked."),
-        Column(name="RequestedDuration", description="How long it should be valid."),
-        Column(name="Condition", description="Where the request stands."),
+        Column(
+            name="SignerName", documents="certificates.v1.CertificateSigningRequestSpec.signerName"
+        ),
+        Column(name="Requestor", documents="certificates.v1.CertificateSigningRequestSpec.request"),
+        Column(
+            name="RequestedDuration",
+            documents="certificates.v1.CertificateSigningRequestSpec.expirationSeconds",
+        ),
+        Column(
+            name="Condition", documents="certificates.v1.CertificateSigningRequestStatus.conditions"
+        ),
     ),
     row=_csr_row,
 )

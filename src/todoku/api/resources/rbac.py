@@ -8,7 +8,7 @@ from todoku.api import validation
 from todoku.api.errors import FieldError, Path, invalid, not_supported, required
 from todoku.api.meta import Object
 from todoku.api.resource import Column, Strategy
-from todoku.api.resources.generic import NAME
+from todoku.api.resources.generic import AGE, CREATED_AT, NAME
 from todoku.api.resources.rules import Rules
 from todoku.api.selectors import selector_problems
 from todoku.api.tables import created
@@ -148,15 +148,19 @@ def _binding_row(obj: Object) -> list[object]:
     ]
 
 
-_ROLE_COLUMNS = (NAME, Column(name="Created At", description="When it was created."))
-_BINDING_COLUMNS = (
-    NAME,
-    Column(name="Role", description="The role it grants."),
-    Column(name="Age", description="Time since it was created."),
-    Column(name="Users", priority=1, description="Users in the binding."),
-    Column(name="Groups", priority=1, description="Groups in the binding."),
-    Column(name="ServiceAccounts", priority=1, description="Service accounts in the binding."),
-)
+_ROLE_COLUMNS = (NAME, CREATED_AT)
+
+
+def _binding_columns(kind: str) -> tuple[Column, ...]:
+    where = f"in the {kind[0].lower()}{kind[1:]}"
+    return (
+        NAME,
+        Column(name="Role", documents=f"rbac.v1.{kind}.roleRef"),
+        AGE,
+        Column(name="Users", priority=1, description=f"Users {where}"),
+        Column(name="Groups", priority=1, description=f"Groups {where}"),
+        Column(name="ServiceAccounts", priority=1, description=f"ServiceAccounts {where}"),
+    )
 
 
 def _role(validate: Callable[[Object, Object | None], list[FieldError]]) -> Rules:
@@ -177,7 +181,7 @@ def _binding(*, namespaced: bool) -> Rules:
             has_status=False,
             has_generation=False,
         ),
-        columns=_BINDING_COLUMNS,
+        columns=_binding_columns("RoleBinding" if namespaced else "ClusterRoleBinding"),
         row=_binding_row,
     )
 

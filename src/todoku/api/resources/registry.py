@@ -118,6 +118,7 @@ def _resource(row: dict[str, Any]) -> Resource:
         strategy=rules.strategy,
         columns=rules.columns,
         row=rules.row,
+        row_order=rules.row_order,
         storage=rules.storage,
         from_storage=rules.from_storage,
         to_storage=rules.to_storage,

@@ -7,7 +7,7 @@ from todoku.api.meta import Object
 from todoku.api.podspec import TemplateRules, default_template, validate_template
 from todoku.api.resource import Column, Strategy
 from todoku.api.resources import workloads
-from todoku.api.resources.deployment import CONTAINERS, IMAGES, SELECTOR
+from todoku.api.resources.deployment import CONTAINERS, IMAGES, selector_column
 from todoku.api.resources.generic import AGE, NAME, clear_status, keep_all_but_status, keep_status
 from todoku.api.resources.rules import Rules
 from todoku.api.resources.templates import containers_cell, images_cell, labels_cell, selector_cell
@@ -94,16 +94,18 @@ def _cells(obj: Object, selector: str) -> list[object]:
     ]
 
 
-_COLUMNS = (
-    NAME,
-    Column(name="Desired", type="integer", description="Replicas asked for."),
-    Column(name="Current", type="integer", description="Replicas that exist."),
-    Column(name="Ready", type="integer", description="Replicas that are ready."),
-    AGE,
-    CONTAINERS,
-    IMAGES,
-    SELECTOR,
-)
+def _columns(kind: str) -> tuple[Column, ...]:
+    return (
+        NAME,
+        Column(name="Desired", type="integer", documents=f"{kind}Spec.replicas"),
+        Column(name="Current", type="integer", documents=f"{kind}Status.replicas"),
+        Column(name="Ready", type="integer", documents=f"{kind}Status.readyReplicas"),
+        AGE,
+        CONTAINERS,
+        IMAGES,
+        selector_column(f"{kind}Spec.selector"),
+    )
+
 
 REPLICA_SET = Rules(
     strategy=Strategy(
@@ -117,7 +119,7 @@ REPLICA_SET = Rules(
         selectable_fields=_selectable,
         selectable_field_names=("status.replicas",),
     ),
-    columns=_COLUMNS,
+    columns=_columns("apps.v1.ReplicaSet"),
     row=_row,
 )
 
@@ -164,6 +166,6 @@ REPLICATION_CONTROLLER = Rules(
         selectable_fields=_selectable,
         selectable_field_names=("status.replicas",),
     ),
-    columns=_COLUMNS,
+    columns=_columns("core.v1.ReplicationController"),
     row=lambda obj: _cells(obj, labels_cell(obj["spec"].get("selector"))),
 )

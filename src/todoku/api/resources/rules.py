@@ -16,6 +16,7 @@ class Rules:
     strategy: Strategy = field(default_factory=Strategy)
     columns: Sequence[Column] = ()
     row: Callable[[Object], list[object]] | None = None
+    row_order: Callable[[Object], tuple[int, str]] | None = None
     storage: tuple[str, str] | None = None
     from_storage: Callable[[Object], Object] | None = None
     to_storage: Callable[[Object], Object] | None = None

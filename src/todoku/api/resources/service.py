@@ -8,7 +8,7 @@ from todoku.api.resources.generic import AGE, NAME, keep_all_but_status
 from todoku.api.resources.rules import Rules
 from todoku.api.resources.service_validation import validate, validate_status
 from todoku.api.resources.service_warnings import warnings
-from todoku.api.resources.templates import labels_cell
+from todoku.api.resources.templates import labels_cell, load_balancer_addresses
 from todoku.api.tables import created
 
 EXTERNAL_TYPES = ("NodePort", "LoadBalancer")
@@ -212,8 +212,7 @@ def _external_ip(service: Object) -> str:
     if kind == "ExternalName":
         return str(spec.get("externalName", ""))
     if kind == "LoadBalancer":
-        found = [one.get("ip") or one.get("hostname") or "" for one in _ingress(service)]
-        listed = [*dict.fromkeys(one for one in found if one), *external]
+        listed = [*load_balancer_addresses(_ingress(service)), *external]
         return ",".join(listed) or "<pending>"
     return ",".join(external) or "<none>"
 
@@ -259,14 +258,12 @@ SERVICE = Rules(
     ),
     columns=(
         NAME,
-        Column(name="Type", description="Type determines how the Service is exposed."),
-        Column(name="Cluster-IP", description="The address of the Service inside the cluster."),
-        Column(
-            name="External-IP", description="Addresses under which the Service is known outside."
-        ),
-        Column(name="Port(s)", description="The ports that are exposed by this service."),
+        Column(name="Type", documents="core.v1.ServiceSpec.type"),
+        Column(name="Cluster-IP", documents="core.v1.ServiceSpec.clusterIP"),
+        Column(name="External-IP", documents="core.v1.ServiceSpec.externalIPs"),
+        Column(name="Port(s)", documents="core.v1.ServiceSpec.ports"),
         AGE,
-        Column(name="Selector", priority=1, description="Labels of the pods that get the traffic."),
+        Column(name="Selector", priority=1, documents="core.v1.ServiceSpec.selector"),
     ),
     row=row,
 )

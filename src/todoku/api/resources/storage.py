@@ -124,7 +124,7 @@ def _reason_row(obj: Object) -> list[object]:
     phase = "Terminating" if obj["metadata"].get("deletionTimestamp") else status.get("phase", "")
     return [
         obj["metadata"]["name"],
-        (spec.get("capacity") or {}).get("storage", ""),
+        (spec.get("capacity") or {}).get("storage", "0"),
         _modes_cell(spec.get("accessModes")),
         spec.get("persistentVolumeReclaimPolicy", ""),
         phase,
@@ -161,16 +161,19 @@ PERSISTENT_VOLUME = Rules(
     ),
     columns=(
         NAME,
-        Column(name="Capacity", description="Its size."),
-        Column(name="Access Modes", description="How it can be mounted."),
-        Column(name="Reclaim Policy", description="What happens to it after its claim."),
-        Column(name="Status", description="Its phase."),
-        Column(name="Claim", description="The claim it is bound to."),
-        Column(name="StorageClass", description="Its class."),
-        Column(name="VolumeAttributesClass", description="Its attributes class."),
-        Column(name="Reason", description="Why it failed."),
+        Column(name="Capacity", documents="core.v1.PersistentVolumeSpec.capacity"),
+        Column(name="Access Modes", documents="core.v1.PersistentVolumeSpec.accessModes"),
+        Column(
+            name="Reclaim Policy",
+            documents="core.v1.PersistentVolumeSpec.persistentVolumeReclaimPolicy",
+        ),
+        Column(name="Status", documents="core.v1.PersistentVolumeStatus.phase"),
+        Column(name="Claim", documents="core.v1.PersistentVolumeSpec.claimRef"),
+        Column(name="StorageClass", description="StorageClass of the pv"),
+        Column(name="VolumeAttributesClass", description="VolumeAttributesClass of the pv"),
+        Column(name="Reason", documents="core.v1.PersistentVolumeStatus.reason"),
         AGE,
-        Column(name="VolumeMode", priority=1, description="Filesystem or Block."),
+        Column(name="VolumeMode", priority=1, documents="core.v1.PersistentVolumeSpec.volumeMode"),
     ),
     row=_reason_row,
 )
@@ -249,7 +252,7 @@ def _claim_row(obj: Object) -> list[object]:
         obj["metadata"]["name"],
         phase,
         spec.get("volumeName", ""),
-        (status.get("capacity") or {}).get("storage", "") if bound else "",
+        (status.get("capacity") or {}).get("storage", "0") if bound else "",
         _modes_cell(status.get("accessModes")) if bound else "",
         _class_name(obj),
         spec.get("volumeAttributesClassName") or "<unset>",
@@ -270,14 +273,16 @@ PERSISTENT_VOLUME_CLAIM = Rules(
     ),
     columns=(
         NAME,
-        Column(name="Status", description="Its phase."),
-        Column(name="Volume", description="The volume it is bound to."),
-        Column(name="Capacity", description="The size of that volume."),
-        Column(name="Access Modes", description="How it can be mounted."),
-        Column(name="StorageClass", description="Its class."),
-        Column(name="VolumeAttributesClass", description="Its attributes class."),
+        Column(name="Status", documents="core.v1.PersistentVolumeClaimStatus.phase"),
+        Column(name="Volume", documents="core.v1.PersistentVolumeClaimSpec.volumeName"),
+        Column(name="Capacity", documents="core.v1.PersistentVolumeClaimStatus.capacity"),
+        Column(name="Access Modes", documents="core.v1.PersistentVolumeClaimStatus.accessModes"),
+        Column(name="StorageClass", description="StorageClass of the pvc"),
+        Column(name="VolumeAttributesClass", description="VolumeAttributesClass of the pvc"),
         AGE,
-        Column(name="VolumeMode", priority=1, description="Filesystem or Block."),
+        Column(
+            name="VolumeMode", priority=1, documents="core.v1.PersistentVolumeClaimSpec.volumeMode"
+        ),
     ),
     row=_claim_row,
 )
@@ -330,7 +335,7 @@ def _class_row(obj: Object) -> list[object]:
         obj["metadata"]["name"] + (" (default)" if default else ""),
         obj.get("provisioner", ""),
         obj.get("reclaimPolicy", "Delete"),
-        obj.get("volumeBindingMode", "<unset>"),
+        obj.get("volumeBindingMode", "Immediate"),
         bool(obj.get("allowVolumeExpansion")),
         created(obj),
     ]
@@ -346,10 +351,12 @@ STORAGE_CLASS = Rules(
     ),
     columns=(
         NAME,
-        Column(name="Provisioner", description="Who makes the volumes."),
-        Column(name="ReclaimPolicy", description="What happens to them after their claim."),
-        Column(name="VolumeBindingMode", description="When they are bound."),
-        Column(name="AllowVolumeExpansion", description="Whether they can grow."),
+        Column(name="Provisioner", documents="storage.v1.StorageClass.provisioner"),
+        Column(name="ReclaimPolicy", documents="storage.v1.StorageClass.reclaimPolicy"),
+        Column(name="VolumeBindingMode", documents="storage.v1.StorageClass.volumeBindingMode"),
+        Column(
+            name="AllowVolumeExpansion", documents="storage.v1.StorageClass.allowVolumeExpansion"
+        ),
         AGE,
     ),
     row=_class_row,
@@ -388,15 +395,27 @@ CSI_DRIVER = Rules(
     columns=(
         NAME,
         Column(
-            name="AttachRequired", type="boolean", description="Whether volumes are attached first."
+            name="AttachRequired",
+            type="boolean",
+            documents="storage.v1.CSIDriverSpec.attachRequired",
         ),
         Column(
-            name="PodInfoOnMount", type="boolean", description="Whether it hears about the pod."
+            name="PodInfoOnMount",
+            type="boolean",
+            documents="storage.v1.CSIDriverSpec.podInfoOnMount",
         ),
-        Column(name="StorageCapacity", type="boolean", description="Whether it reports capacity."),
-        Column(name="TokenRequests", description="Audiences of the tokens it gets."),
-        Column(name="RequiresRepublish", type="boolean", description="Whether it is called again."),
-        Column(name="Modes", description="Kinds of volumes."),
+        Column(
+            name="StorageCapacity",
+            type="boolean",
+            documents="storage.v1.CSIDriverSpec.storageCapacity",
+        ),
+        Column(name="TokenRequests", documents="storage.v1.CSIDriverSpec.tokenRequests"),
+        Column(
+            name="RequiresRepublish",
+            type="boolean",
+            documents="storage.v1.CSIDriverSpec.requiresRepublish",
+        ),
+        Column(name="Modes", documents="storage.v1.CSIDriverSpec.volumeLifecycleModes"),
         AGE,
     ),
     row=_driver_row,
@@ -436,7 +455,11 @@ CSI_NODE = Rules(
     ),
     columns=(
         NAME,
-        Column(name="Drivers", type="integer", description="Number of drivers on the node."),
+        Column(
+            name="Drivers",
+            type="integer",
+            description="Drivers indicates the number of CSI drivers registered on the node",
+        ),
         AGE,
     ),
     row=lambda obj: [
@@ -475,10 +498,14 @@ VOLUME_ATTACHMENT = Rules(
     ),
     columns=(
         NAME,
-        Column(name="Attacher", description="Who attaches it."),
-        Column(name="PV", description="The volume."),
-        Column(name="Node", description="The node."),
-        Column(name="Attached", type="boolean", description="Whether it is attached."),
+        Column(
+            name="Attacher", format="name", documents="storage.v1.VolumeAttachmentSpec.attacher"
+        ),
+        Column(name="PV", documents="storage.v1.VolumeAttachmentSource.persistentVolumeName"),
+        Column(name="Node", documents="storage.v1.VolumeAttachmentSpec.nodeName"),
+        Column(
+            name="Attached", type="boolean", documents="storage.v1.VolumeAttachmentStatus.attached"
+        ),
         AGE,
     ),
     row=lambda obj: [

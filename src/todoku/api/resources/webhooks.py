@@ -219,7 +219,11 @@ def _rules(*, mutating: bool) -> Rules:
         ),
         columns=(
             NAME,
-            Column(name="Webhooks", type="integer", description="Number of webhooks."),
+            Column(
+                name="Webhooks",
+                type="integer",
+                description="Webhooks indicates the number of webhooks registered in this configuration",
+            ),
             AGE,
         ),
         row=lambda obj: [obj["metadata"]["name"], len(obj.get("webhooks") or ()), created(obj)],
