@@ -1,3 +1,5 @@
+import json
+
 import pytest
 
 from todoku.api import schemas
@@ -228,3 +230,48 @@ def test_fields_v1_round_trip_and_words():
     assert encode(decode(trie)) == trie
     path = ("f:spec", 'k:{"port":80,"protocol":"TCP"}', 'v:"x"', "i:0")
     assert show(path) == '.spec[port=80,protocol="TCP"][="x"][0]'
+
+
+LAST = "kubectl.kubernetes.io/last-applied-configuration"
+
+
+def by_client(data, last):
+    """An object as `kubectl apply` without --server-side leaves it."""
+    text = json.dumps(
+        {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "c"}, "data": last}
+    )
+    obj = config_map(data, annotations={LAST: text})
+    how = {"manager": "kubectl-client-side-apply", "schema": CONFIG_MAP, "now": 0}
+    obj["metadata"]["managedFields"] = track_update(None, obj, **how)
+    return obj
+
+
+def test_kubectl_takes_over_what_it_applied_on_the_client_side():
+    live = applied(by_client({"a": "1"}, {"a": "1"}), config_map({"a": "2"}), manager="kubectl")
+    assert live["data"] == {"a": "2"}
+    assert json.loads(live["metadata"]["annotations"][LAST]) == config_map({"a": "2"})
+
+
+@pytest.mark.parametrize("last", [{"a": "0"}, {}], ids=["another value", "another field"])
+def test_kubectl_does_not_take_over_what_somebody_else_has_changed_since(last):
+    with pytest.raises(ApplyConflict, match="kubectl-client-side-apply"):
+        applied(by_client({"a": "1"}, last), config_map({"a": "2"}), manager="kubectl")
+
+
+def test_only_the_fields_of_others_remain_conflicts():
+    live = by_client({"a": "1", "b": "1"}, {"a": "1"})
+    with pytest.raises(ApplyConflict) as caught:
+        applied(live, config_map({"a": "2", "b": "2"}), manager="kubectl")
+    assert [one["field"] for one in caught.value.details["causes"]] == [".data.b"]
+
+
+def test_other_managers_do_not_take_over_from_the_client_side():
+    with pytest.raises(ApplyConflict):
+        applied(by_client({"a": "1"}, {"a": "1"}), config_map({"a": "2"}), manager="other")
+
+
+def test_an_annotation_that_cannot_be_read_gives_nothing_away():
+    live = by_client({"a": "1"}, {"a": "1"})
+    live["metadata"]["annotations"][LAST] = "["
+    with pytest.raises(ApplyConflict):
+        applied(live, config_map({"a": "2"}), manager="kubectl")

@@ -217,6 +217,38 @@ async def test_a_table_has_columns_and_cells(api):
     assert table["rows"][0]["object"]["kind"] == "PartialObjectMetadata"
 
 
+async def test_a_scale_has_a_table_of_its_own(api):
+    controllers = "/api/v1/namespaces/default/replicationcontrollers"
+    pod = {
+        "metadata": {"labels": {"a": "b"}},
+        "spec": {"containers": [{"name": "c", "image": "i"}]},
+    }
+    await api.request(
+        "POST", controllers, {"metadata": {"name": "a"}, "spec": {"replicas": 3, "template": pod}}
+    )
+    _, table = await api.request("GET", f"{controllers}/a/scale", accept=TABLE)
+    names = [one["name"] for one in table["columnDefinitions"]]
+    assert names == ["Name", "Desired", "Available", "Age"]
+    [row] = table["rows"]
+    assert row["cells"][:3] == ["a", 3, 0]
+
+
+async def test_rows_of_flow_schemas_come_by_precedence(api):
+    schemas = "/apis/flowcontrol.apiserver.k8s.io/v1/flowschemas"
+    for name, precedence in (("a", 200), ("b", 100)):
+        spec = {"matchingPrecedence": precedence, "priorityLevelConfiguration": {"name": "exempt"}}
+        await api.request("POST", schemas, {"metadata": {"name": name}, "spec": spec})
+    _, table = await api.request("GET", schemas, accept=TABLE)
+    mine = [row["cells"][0] for row in table["rows"] if row["cells"][0] in ("a", "b")]
+    assert mine == ["b", "a"]
+
+
+async def test_rows_without_their_objects(api):
+    await create(api, "a")
+    _, table = await api.request("GET", f"{CONFIG_MAPS}?includeObject=None", accept=TABLE)
+    assert table["rows"][0]["object"] is None
+
+
 async def test_metadata_only(api):
     await create(api, "a")
     accept = "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io"

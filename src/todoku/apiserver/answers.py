@@ -11,6 +11,7 @@ import yaml
 
 from todoku.api import tables
 from todoku.api.meta import Object
+from todoku.api.resource import Column
 from todoku.apiserver.catalog import Served
 from todoku.apiserver.encoding import Cached, dumps
 from todoku.apiserver.negotiation import JSON, YAML, Form
@@ -157,6 +158,19 @@ def _table(
         list_meta=metadata,
         api_version=f"meta.k8s.io/{form.version}",
         with_columns=with_columns,
+    )
+
+
+def table_of(columns: Sequence[Column], row: tables.Row, obj: Object, form: Form) -> Object:
+    """The Table of one object of a subresource's own kind."""
+    return tables.table(
+        columns,
+        row,
+        [obj],
+        now=time.time(),
+        include_object=form.include,
+        list_meta={"resourceVersion": obj["metadata"]["resourceVersion"]},
+        api_version=f"meta.k8s.io/{form.version}",
     )
 
 

@@ -8,6 +8,8 @@ from typing import Any
 
 from todoku.api import errors, selectors
 from todoku.api.meta import Object, copy
+from todoku.api.resource import Column
+from todoku.api.tables import created
 
 _MAX_REPLICAS = 2**31 - 1
 
@@ -62,6 +64,19 @@ def read(obj: Object, paths: Paths) -> Object:
         "spec": {"replicas": replicas} if replicas else {},
         "status": status,
     }
+
+
+COLUMNS = (
+    Column(name="Name", documents="meta.v1.ObjectMeta.name"),
+    Column(name="Desired", type="integer", documents="autoscaling.v1.ScaleSpec.replicas"),
+    Column(name="Available", type="integer", documents="autoscaling.v1.ScaleStatus.replicas"),
+    Column(name="Age", documents="meta.v1.ObjectMeta.creationTimestamp"),
+)
+
+
+def row(scale: Object) -> list[object]:
+    wanted, there = scale["spec"].get("replicas", 0), scale["status"]["replicas"]
+    return [scale["metadata"]["name"], wanted, there, created(scale)]
 
 
 def _number(value: Any, default: int = 0) -> int:

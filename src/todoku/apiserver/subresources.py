@@ -11,6 +11,7 @@ from todoku.api import errors, times
 from todoku.api.meta import GroupVersionKind, Object
 from todoku.apiserver import (
     admitting,
+    answers,
     bodies,
     conversion,
     deletes,
@@ -132,10 +133,15 @@ async def _own_kind(engine: Engine, context: Context, path: str) -> Answer:
 async def _scale(engine: Engine, context: Context) -> Answer:
     paths = context.served.scale_paths
     served = context.served
-    context.form = PLAIN
+    form, context.form = context.form, PLAIN
     if context.info.verb == "get":
         cached = await reads.get(engine, context)
-        return Answer(dumps(scales.read(served.view(cached), paths)))
+        scale = scales.read(served.view(cached), paths)
+        if form.as_ == "Table":
+            return Answer(
+                dumps(answers.table_of(scales.COLUMNS, scales.row, scale, form)), form=form
+            )
+        return Answer(dumps(scale))
     if context.info.verb == "patch":
         patch = patching.maker(context, _SCALE)
 

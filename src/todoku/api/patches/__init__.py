@@ -4,7 +4,8 @@
 change their arguments.  Types come from `schemas.type_of(resource.schema)` or `crd.types`.
 """
 
-from todoku.api.patches.apply import Applied, ApplyConflict, apply, track_update
+from todoku.api.patches.apply import Applied, ApplyConflict, track_update
+from todoku.api.patches.last_applied import apply
 from todoku.api.patches.plain import json_patch, merge_patch
 from todoku.api.patches.strategic import strategic_merge_patch
 

@@ -39,7 +39,19 @@ UNOWNED_WITH_STATUS = UNOWNED | {"status"}
 
 
 class ApplyConflict(Conflict):
-    """Others own fields that the applied configuration would change."""
+    """Others own fields that the applied configuration would change; `conflicts` says whose and which."""
+
+    def __init__(self, conflicts: Sequence[tuple[Owner, FieldPath]]) -> None:
+        causes = [
+            {
+                "reason": "FieldManagerConflict",
+                "message": f"conflict with {owner.shown()}",
+                "field": fieldsets.show(path),
+            }
+            for owner, path in conflicts
+        ]
+        super().__init__(_conflict_text(conflicts), details={"causes": causes})
+        self.conflicts = conflicts
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +195,7 @@ def _settle(
     difference = compare(live, merged, schema).without(_SYSTEM)
     conflicts = [(one, path) for one in others for path in sorted(one.fields & difference.changed)]
     if conflicts and not force:
-        raise _conflict(conflicts)
+        raise ApplyConflict(conflicts)
     taken = difference.changed
     others = [replace(one, fields=one.fields - taken - difference.removed) for one in others]
     if (
@@ -208,18 +220,6 @@ def _prune(merged: Object, last: FieldSet, managers: Sequence[Owner], schema: Ty
     kept = fieldsets.with_named_parents(owned, schema)
     gone = fieldsets.with_named_parents(last, schema) - kept
     return remove(merged, gone, schema) if gone else merged
-
-
-def _conflict(conflicts: Sequence[tuple[Owner, FieldPath]]) -> ApplyConflict:
-    causes = [
-        {
-            "reason": "FieldManagerConflict",
-            "message": f"conflict with {owner.shown()}",
-            "field": fieldsets.show(path),
-        }
-        for owner, path in conflicts
-    ]
-    return ApplyConflict(_conflict_text(conflicts), details={"causes": causes})
 
 
 def _conflict_text(conflicts: Sequence[tuple[Owner, FieldPath]]) -> str:

@@ -29,10 +29,13 @@ class Taken(Exception):
 
 
 class OutOfRange(Exception):
-    def __init__(self, address: str, ranges: Sequence[str]) -> None:
+    """No range has the address to give; `network` is the one whose first or last address it is."""
+
+    def __init__(self, address: str, network: str | None = None) -> None:
         super().__init__(
-            f"the provided IP ({address}) is not in the valid range. "
-            f"The range of valid IPs is {','.join(ranges)}"
+            f"the provided IP ({address}) is not in the valid range. The range of valid IPs is {network}"
+            if network
+            else "the provided network does not match the current range"
         )
 
 
@@ -79,7 +82,8 @@ class Addresses:
         parsed = ipaddress.ip_address(address)
         networks = self._of_family(f"IPv{parsed.version}")
         if not any(int(parsed) in address_range(network) for network in networks):
-            raise OutOfRange(address, [str(network) for network in networks])
+            around = (str(network) for network in networks if parsed in network)
+            raise OutOfRange(address, next(around, None))
         if self._is_taken(str(parsed)):
             raise Taken
 
