@@ -61,8 +61,24 @@ class FieldError:
         return {"reason": self.reason, "message": self.message, "field": str(self.path)}
 
 
+@dataclass(frozen=True, slots=True)
+class Rendered:
+    """A value whose text in messages is known: what Go would print of a type that JSON does not tell."""
+
+    text: str
+
+
+# An absent map or list; an absent pointer prints as "null" in quotes, which is what None stands for.
+NULL = Rendered("null")
+# A value that the message leaves out (field.OmitValueType).
+OMITTED = Rendered("")
+
+
 def invalid(path: Path, value: Any, detail: str) -> FieldError:
-    return FieldError(path, "FieldValueInvalid", f"Invalid value: {_shown(value)}: {detail}")
+    if value is OMITTED:
+        return FieldError(path, "FieldValueInvalid", _joined("Invalid value", detail))
+    text = _joined(f"Invalid value: {_shown(value)}", detail)
+    return FieldError(path, "FieldValueInvalid", text)
 
 
 def required(path: Path, detail: str = "") -> FieldError:
@@ -78,8 +94,9 @@ def duplicate(path: Path, value: Any) -> FieldError:
 
 
 def not_supported(path: Path, value: Any, supported: Iterable[str]) -> FieldError:
-    listed = ", ".join(f'"{one}"' for one in supported)
-    text = f"Unsupported value: {_shown(value)}: supported values: {listed}"
+    listed = ", ".join(_quoted(one) for one in supported)
+    detail = f"supported values: {listed}" if listed else ""
+    text = _joined(f"Unsupported value: {_shown(value)}", detail)
     return FieldError(path, "FieldValueNotSupported", text)
 
 
@@ -288,9 +305,61 @@ def from_status(status: Object) -> ApiError:
 
 
 def _shown(value: Any) -> str:
+    """As field.Error prints it: strings as Go quotes them, anything but plain values as Go's JSON."""
     if value is None:
-        return "null"
-    return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+        return '"null"'
+    if isinstance(value, Rendered):
+        return value.text
+    if isinstance(value, str):
+        return _quoted(value)
+    return go_json(value)
+
+
+def go_json(value: Any) -> str:
+    """JSON as Go's encoder writes it: maps sorted by key, `<`, `>` and `&` escaped."""
+    text = json.dumps(_in_order(value), separators=(",", ":"), ensure_ascii=False)
+    return text.translate(_JSON_ESCAPES)
+
+
+_JSON_ESCAPES = {ord(one): f"\\u{ord(one):04x}" for one in "<>&\u2028\u2029"}
+_SELECTOR = ("matchLabels", "matchExpressions")
+
+
+def _in_order(value: Any) -> Any:
+    """Maps of strings sorted by key; label selectors in the order of their struct; the rest as it is."""
+    if isinstance(value, list | tuple):
+        return [_in_order(one) for one in value]
+    if not isinstance(value, dict):
+        return value
+    if value and all(key in _SELECTOR for key in value):
+        keys: Iterable[str] = [key for key in _SELECTOR if key in value]
+    elif all(isinstance(one, str) for one in value.values()):
+        keys = sorted(value)
+    else:
+        keys = value
+    return {key: _in_order(value[key]) for key in keys}
+
+
+_GO_ESCAPES = {
+    "\a": "\\a", "\b": "\\b", "\f": "\\f", "\n": "\\n", "\r": "\\r", "\t": "\\t", "\v": "\\v",
+    '"': '\\"', "\\": "\\\\",
+}  # fmt: skip
+
+
+def _quoted(text: str) -> str:
+    """A string as Go's %q prints it."""
+    if text.isprintable() and '"' not in text and "\\" not in text:
+        return f'"{text}"'
+    return '"' + "".join(_GO_ESCAPES.get(one) or _printable(one) for one in text) + '"'
+
+
+def _printable(one: str) -> str:
+    if one.isprintable():
+        return one
+    code = ord(one)
+    if code < 0x80:
+        return f"\\x{code:02x}"
+    return f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
 def _joined(head: str, detail: str) -> str:

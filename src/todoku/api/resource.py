@@ -85,8 +85,9 @@ class Strategy:
     # Beyond metadata.name and metadata.namespace, e.g. {"spec.nodeName": "worker1"}.
     selectable_fields: Callable[[Object], Mapping[str, str]] = _no_fields
     selectable_field_names: tuple[str, ...] = ()
-    # Fields whose change does not raise metadata.generation; None: the kind keeps no generation.
     has_generation: bool = True
+    # What metadata.generation counts the changes of; None: all but metadata and status.
+    generation_of: Callable[[Object], object] | None = None
     has_status: bool = True
     allow_create_on_update: bool = False
     allow_unconditional_update: bool = True

@@ -71,10 +71,16 @@ def before_update(served: Served, new: Object, old: Object) -> None:
 
 
 def raise_generation(served: Served, new: Object, old: Object) -> None:
-    """generation counts the changes of what is neither metadata nor status (unless status is like any field)."""
+    """generation counts the changes of what is neither metadata nor status (unless the kind says otherwise)."""
     strategy = served.resource.strategy
-    ignored = _OWN if strategy.has_status else _OWN[:-1]
-    if strategy.has_generation and _desired(new, ignored) != _desired(old, ignored):
+    if not strategy.has_generation:
+        return
+    if strategy.generation_of is not None:
+        changed = strategy.generation_of(new) != strategy.generation_of(old)
+    else:
+        ignored = _OWN if strategy.has_status else _OWN[:-1]
+        changed = _desired(new, ignored) != _desired(old, ignored)
+    if changed:
         new["metadata"]["generation"] = int(old["metadata"].get("generation", 0)) + 1
 
 

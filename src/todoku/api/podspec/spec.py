@@ -61,7 +61,7 @@ def validate_template(
     if rules is None:
         return problems
     policy = spec.get("restartPolicy")
-    if policy in RESTART_POLICIES and policy not in rules.restart_policies:
+    if policy not in rules.restart_policies:
         problems.append(
             not_supported(path / "spec" / "restartPolicy", policy, rules.restart_policies)
         )

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from todoku.api.errors import FieldError, Path, invalid, not_supported, required
+from todoku.api.internals import rendered
 from todoku.api.meta import Object, controller_of
-from todoku.api.podspec import TemplateRules, default_template
+from todoku.api.podspec import TemplateRules, default_template, validate_template
 from todoku.api.resource import Column, Strategy
 from todoku.api.resources import workloads
 from todoku.api.resources.deployment import CONTAINERS, IMAGES, selector_column
@@ -12,6 +13,7 @@ from todoku.api.resources.generic import AGE, NAME, clear_status, keep_all_but_s
 from todoku.api.resources.rules import Rules
 from todoku.api.resources.templates import containers_cell, images_cell, labels_cell, selector_cell
 from todoku.api.resources.workloads import SPEC
+from todoku.api.selectors import selector_problems
 from todoku.api.tables import created
 from todoku.api.validation import immutable, non_negative
 
@@ -35,6 +37,10 @@ def _default(obj: Object) -> None:
     spec.setdefault("revisionHistoryLimit", 10)
 
 
+# Where apps/v1 keeps the number that pods of the old template carry as a label.
+TEMPLATE_GENERATION = "deprecated.daemonset.template.generation"
+
+
 def _prepare_create(obj: Object) -> None:
     clear_status(obj)
     fields = (
@@ -44,19 +50,45 @@ def _prepare_create(obj: Object) -> None:
         "numberReady",
     )
     obj["status"] = dict.fromkeys(fields, 0)
+    _set_generation(obj, max(_template_generation(obj), 1))
+
+
+def _prepare_update(new: Object, old: Object) -> None:
+    """The template's generation is the server's: it counts the changes of the template."""
+    keep_status(new, old)
+    changed = new["spec"].get("template") != old["spec"].get("template")
+    _set_generation(new, _template_generation(old) + changed)
+
+
+def _prepare_status(new: Object, old: Object) -> None:
+    keep_all_but_status(new, old)
+    _set_generation(new, _template_generation(old))
+
+
+def _template_generation(obj: Object) -> int:
+    text = (obj["metadata"].get("annotations") or {}).get(TEMPLATE_GENERATION, "")
+    return int(text) if text.isascii() and text.isdecimal() else 0
+
+
+def _set_generation(obj: Object, generation: int) -> None:
+    annotations = dict(obj["metadata"].get("annotations") or {})
+    annotations[TEMPLATE_GENERATION] = str(generation)
+    obj["metadata"]["annotations"] = annotations
 
 
 def _validate(new: Object, old: Object | None) -> list[FieldError]:
     spec = new["spec"]
-    text = "empty selector is invalid for daemonset"
-    problems = workloads.selector_and_template(spec, rules=_RULES, empty_is=text)
-    problems += workloads.template_problems(spec, rules=_RULES)
-    for field in ("minReadySeconds", "revisionHistoryLimit"):
-        problems += non_negative(spec.get(field), SPEC / field)
+    problems = workloads.selector_unchanged(new, old) if old is not None else []
+    selector, template = spec.get("selector"), spec.get("template") or {}
+    broken = selector_problems(selector, SPEC / "selector")
+    problems += broken or workloads.labels_mismatch(selector, template, SPEC / "template")
+    if selector is not None and not any(selector.values()):
+        text = "empty selector is invalid for daemonset"
+        problems.append(invalid(SPEC / "selector", selector, text))
+    problems += validate_template(template, SPEC / "template", _RULES)
+    problems += non_negative(spec.get("minReadySeconds"), SPEC / "minReadySeconds")
     problems += _strategy(spec.get("updateStrategy") or {}, SPEC / "updateStrategy")
-    if old is not None:
-        problems += workloads.selector_unchanged(new, old)
-    return problems
+    return problems + non_negative(spec.get("revisionHistoryLimit"), SPEC / "revisionHistoryLimit")
 
 
 def _strategy(strategy: Object, path: Path) -> list[FieldError]:
@@ -64,21 +96,21 @@ def _strategy(strategy: Object, path: Path) -> list[FieldError]:
     if kind == "OnDelete":
         return []
     if kind != "RollingUpdate":
-        return [not_supported(path / "type", kind, ("OnDelete", "RollingUpdate"))]
+        shown = rendered(strategy, "DeploymentStrategy")
+        return [not_supported(path, shown, ("RollingUpdate", "OnDelete"))]
     rolling, at = strategy.get("rollingUpdate"), path / "rollingUpdate"
     if rolling is None:
         return [required(at)]
     problems: list[FieldError] = []
-    for field in ("maxUnavailable", "maxSurge"):
-        problems += workloads.int_or_percent_problems(rolling.get(field), at / field)
-        problems += workloads.above_hundred_percent(rolling.get(field), at / field)
+    for rule in (workloads.int_or_percent_problems, workloads.above_hundred_percent):
+        for field in ("maxUnavailable", "maxSurge"):
+            problems += rule(rolling.get(field), at / field)
     unavailable, surge = rolling.get("maxUnavailable"), rolling.get("maxSurge")
     if not workloads.is_zero(unavailable) and not workloads.is_zero(surge):
         text = "may not be set when maxUnavailable is non-zero"
         problems.append(invalid(at / "maxSurge", surge, text))
     elif workloads.is_zero(unavailable) and workloads.is_zero(surge):
-        text = "cannot be 0 when maxSurge is 0"
-        problems.append(invalid(at / "maxUnavailable", unavailable, text))
+        problems.append(required(at / "maxUnavailable", "cannot be 0 when maxSurge is 0"))
     return problems
 
 
@@ -89,8 +121,8 @@ _COUNTS = (
 
 
 def _validate_status(new: Object, old: Object) -> list[FieldError]:
-    status, path = new.get("status") or {}, Path("status")
-    return [one for field in _COUNTS for one in non_negative(status.get(field), path / field)]
+    problems = workloads.count_problems(new.get("status") or {}, _COUNTS)
+    return problems + workloads.collisions_decremented(new, old)
 
 
 def _row(obj: Object) -> list[object]:
@@ -115,8 +147,8 @@ DAEMON_SET = Rules(
     strategy=Strategy(
         default=_default,
         prepare_create=_prepare_create,
-        prepare_update=keep_status,
-        prepare_status=keep_all_but_status,
+        prepare_update=_prepare_update,
+        prepare_status=_prepare_status,
         validate=_validate,
         validate_status=_validate_status,
         warnings=workloads.warnings,
@@ -153,12 +185,14 @@ DAEMON_SET = Rules(
 
 
 def _validate_revision(new: Object, old: Object | None) -> list[FieldError]:
-    problems: list[FieldError] = []
-    if new.get("data") is None:
-        problems.append(required(Path("data"), "data is mandatory"))
-    problems += non_negative(new.get("revision"), Path("revision"))
+    data, path = new.get("data"), Path("data")
+    problems = non_negative(new.get("revision"), Path("revision"))
     if old is not None:
-        problems += immutable(new.get("data"), old.get("data"), Path("data"))
+        return problems + immutable(data, old.get("data"), path)
+    if data is None:
+        problems.append(required(path, "data is mandatory"))
+    elif not isinstance(data, dict):
+        problems.append(required(path, "data must be a valid JSON object"))
     return problems
 
 

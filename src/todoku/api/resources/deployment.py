@@ -2,15 +2,8 @@
 
 from __future__ import annotations
 
-from todoku.api.errors import (
-    FieldError,
-    Path,
-    duplicate,
-    forbidden,
-    invalid,
-    not_supported,
-    required,
-)
+from todoku.api.errors import FieldError, Path, forbidden, invalid, not_supported, required
+from todoku.api.internals import rendered
 from todoku.api.meta import Object
 from todoku.api.podspec import TemplateRules, default_template
 from todoku.api.resource import Column, Strategy
@@ -28,7 +21,7 @@ from todoku.api.resources.workloads import SPEC
 from todoku.api.tables import created
 from todoku.api.validation import non_negative
 
-RULES = TemplateRules(workload="Deployment")
+RULES = TemplateRules(workload="ReplicaSet")
 
 
 def default(obj: Object) -> None:
@@ -52,10 +45,8 @@ def default(obj: Object) -> None:
 def validate(new: Object, old: Object | None) -> list[FieldError]:
     spec = new["spec"]
     problems = non_negative(spec.get("replicas"), SPEC / "replicas")
-    problems += workloads.selector_and_template(
-        spec, rules=RULES, empty_is="empty selector is invalid for deployment"
-    )
-    problems += workloads.template_problems(spec, rules=RULES)
+    problems += workloads.needed_selector(spec, empty_is="empty selector is invalid for deployment")
+    problems += workloads.matched_template(spec, RULES)
     problems += _strategy_problems(spec.get("strategy") or {}, SPEC / "strategy")
     for field in ("minReadySeconds", "revisionHistoryLimit", "progressDeadlineSeconds"):
         problems += non_negative(spec.get(field), SPEC / field)
@@ -76,23 +67,19 @@ def _strategy_problems(strategy: Object, path: Path) -> list[FieldError]:
             return [forbidden(path / "rollingUpdate", text)]
         return []
     if kind != "RollingUpdate":
-        return [not_supported(path / "type", kind, ("Recreate", "RollingUpdate"))]
+        shown = rendered(strategy, "DeploymentStrategy")
+        return [not_supported(path, shown, ("Recreate", "RollingUpdate"))]
     rolling = strategy.get("rollingUpdate")
     at = path / "rollingUpdate"
     if rolling is None:
         return [required(at, "this should be defaulted and never be nil")]
-    problems: list[FieldError] = []
-    for field in ("maxUnavailable", "maxSurge"):
-        problems += workloads.int_or_percent_problems(rolling.get(field), at / field)
-    if workloads.is_zero(rolling.get("maxUnavailable")) and workloads.is_zero(
-        rolling.get("maxSurge")
-    ):
+    unavailable, surge = rolling.get("maxUnavailable"), rolling.get("maxSurge")
+    problems = workloads.int_or_percent_problems(unavailable, at / "maxUnavailable")
+    problems += workloads.int_or_percent_problems(surge, at / "maxSurge")
+    if workloads.is_zero(unavailable) and workloads.is_zero(surge):
         text = "may not be 0 when `maxSurge` is 0"
-        problems.append(invalid(at / "maxUnavailable", rolling.get("maxUnavailable"), text))
-    problems += workloads.above_hundred_percent(
-        rolling.get("maxUnavailable"), at / "maxUnavailable"
-    )
-    return problems
+        problems.append(invalid(at / "maxUnavailable", unavailable, text))
+    return problems + workloads.above_hundred_percent(unavailable, at / "maxUnavailable")
 
 
 _COUNTS = (
@@ -102,39 +89,19 @@ _COUNTS = (
 
 
 def validate_status(new: Object, old: Object) -> list[FieldError]:
-    status, path = new.get("status") or {}, Path("status")
-    problems: list[FieldError] = []
-    for field in _COUNTS:
-        problems += non_negative(status.get(field), path / field)
-    total = status.get("replicas", 0)
-    for field in ("updatedReplicas", "readyReplicas", "availableReplicas"):
-        if status.get(field, 0) > total:
-            problems.append(
-                invalid(
-                    path / field, status.get(field, 0), "cannot be greater than status.replicas"
-                )
-            )
-    if status.get("availableReplicas", 0) > status.get("readyReplicas", 0):
-        text = "cannot be greater than readyReplicas"
-        problems.append(
-            invalid(path / "availableReplicas", status.get("availableReplicas", 0), text)
-        )
-    before = (old.get("status") or {}).get("collisionCount")
-    if before is not None and (status.get("collisionCount") or 0) < before:
-        text = "cannot be decremented"
-        problems.append(invalid(path / "collisionCount", status.get("collisionCount") or 0, text))
-    return problems + condition_problems(status.get("conditions") or (), path / "conditions")
+    status = new.get("status") or {}
+    problems = workloads.count_problems(status, _COUNTS)
+    problems += workloads.above_replicas(
+        status,
+        ("updatedReplicas", "readyReplicas", "availableReplicas"),
+        unready_is="cannot be greater than readyReplicas",
+    )
+    return problems + workloads.collisions_decremented(new, old)
 
 
-def condition_problems(conditions: object, path: Path) -> list[FieldError]:
-    """Condition types are unique."""
-    problems: list[FieldError] = []
-    seen: set[str] = set()
-    for index, one in enumerate(conditions):  # type: ignore[arg-type, var-annotated]
-        if one.get("type") in seen:
-            problems.append(duplicate(path / index / "type", one["type"]))
-        seen.add(one.get("type", ""))
-    return problems
+def generation_of(obj: Object) -> object:
+    """A Deployment's annotations count like its spec: its controller copies them to the ReplicaSets."""
+    return obj["spec"], obj["metadata"].get("annotations") or {}
 
 
 def row(obj: Object) -> list[object]:
@@ -172,7 +139,8 @@ DEPLOYMENT = Rules(
         prepare_status=keep_all_but_status_and_labels,
         validate=validate,
         validate_status=validate_status,
-        warnings=workloads.warnings,
+        warnings=workloads.named_warnings,
+        generation_of=generation_of,
     ),
     columns=(
         NAME,

@@ -36,16 +36,10 @@ def api_service(name: str) -> list[str]:
     return dns1123_subdomain(group)
 
 
-def cron_job(name: str) -> list[str]:
-    """Its Jobs get eleven more characters."""
-    return ["must be no more than 52 characters"] if len(name) > 52 else dns1123_subdomain(name)
-
-
 NAME_RULES: dict[str, NameRule] = {
     "namespaces": dns1123_label,
     "services": dns1123_label,
     "statefulsets.apps": dns1123_label,
-    "cronjobs.batch": cron_job,
     "ipaddresses.networking.k8s.io": canonical_address,
     "apiservices.apiregistration.k8s.io": api_service,
     "roles.rbac.authorization.k8s.io": path_segment,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from todoku.api.errors import FieldError, Path, invalid, required
+from todoku.api.errors import FieldError, invalid, required
 from todoku.api.meta import Object
 from todoku.api.podspec import TemplateRules, default_template, validate_template
 from todoku.api.resource import Column, Strategy
@@ -26,6 +26,11 @@ def default(obj: Object) -> None:
     spec.setdefault("replicas", 1)
 
 
+def _default_set(obj: Object) -> None:
+    obj.setdefault("spec", {}).setdefault("template", {})
+    default(obj)
+
+
 def prepare_create(obj: Object) -> None:
     clear_status(obj)
     obj["status"] = {"replicas": 0}
@@ -37,38 +42,26 @@ def validate(new: Object, old: Object | None) -> list[FieldError]:
     for field in ("replicas", "minReadySeconds"):
         problems += non_negative(spec.get(field), SPEC / field)
     text = "empty selector is invalid for deployment"
-    problems += workloads.selector_and_template(spec, rules=_RULES, empty_is=text)
-    problems += workloads.template_problems(spec, rules=_RULES)
+    problems += workloads.needed_selector(spec, empty_is=text)
+    problems += workloads.matched_template(spec, _RULES)
     if old is not None:
         problems += workloads.selector_unchanged(new, old)
     return problems
 
 
+_COUNTS = (
+    "replicas", "fullyLabeledReplicas", "readyReplicas", "availableReplicas", "observedGeneration",
+    "terminatingReplicas",
+)  # fmt: skip
+
+
 def validate_status(new: Object, old: Object) -> list[FieldError]:
-    status, path = new.get("status") or {}, Path("status")
-    problems: list[FieldError] = []
-    total = status.get("replicas", 0)
-    for field in (
-        "replicas",
-        "fullyLabeledReplicas",
-        "readyReplicas",
-        "availableReplicas",
-        "observedGeneration",
-    ):
-        problems += non_negative(status.get(field), path / field)
-    for field in ("fullyLabeledReplicas", "readyReplicas", "availableReplicas"):
-        if status.get(field, 0) > total:
-            problems.append(
-                invalid(
-                    path / field, status.get(field, 0), "cannot be greater than status.replicas"
-                )
-            )
-    if status.get("availableReplicas", 0) > status.get("readyReplicas", 0):
-        text = "cannot be greater than readyReplicas"
-        problems.append(
-            invalid(path / "availableReplicas", status.get("availableReplicas", 0), text)
-        )
-    return problems
+    status = new.get("status") or {}
+    return workloads.count_problems(status, _COUNTS) + workloads.above_replicas(
+        status,
+        ("fullyLabeledReplicas", "readyReplicas", "availableReplicas"),
+        unready_is="cannot be greater than readyReplicas",
+    )
 
 
 def _selectable(obj: Object) -> dict[str, str]:
@@ -109,13 +102,13 @@ def _columns(kind: str) -> tuple[Column, ...]:
 
 REPLICA_SET = Rules(
     strategy=Strategy(
-        default=default,
+        default=_default_set,
         prepare_create=prepare_create,
         prepare_update=keep_status,
         prepare_status=keep_all_but_status,
         validate=validate,
         validate_status=validate_status,
-        warnings=workloads.warnings,
+        warnings=workloads.named_warnings,
         selectable_fields=_selectable,
         selectable_field_names=("status.replicas",),
     ),
@@ -162,7 +155,7 @@ REPLICATION_CONTROLLER = Rules(
         prepare_status=keep_all_but_status,
         validate=_validate_controller,
         validate_status=validate_status,
-        warnings=workloads.warnings,
+        warnings=workloads.named_warnings,
         selectable_fields=_selectable,
         selectable_field_names=("status.replicas",),
     ),

@@ -1,0 +1,176 @@
+"""How kube-apiserver's internal types print in messages: JSON of the Go struct.
+
+Internal structs have no JSON names, so that every field prints, under its Go name and in the order of the struct.
+A field is (Go name, wire name, kind); kinds are `""`, `0` and `false` for values that print when they are absent, `null`
+for pointers, lists and maps, and the name of a struct of `STRUCTS` (after `*` behind a pointer, after `[]` as a list).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any, TypeAlias
+
+from todoku.api.errors import NULL, Rendered, go_json
+
+Fields: TypeAlias = tuple[tuple[str, str, str], ...]
+
+STRUCTS: Mapping[str, Fields] = {
+    "RoleRef": (("APIGroup", "apiGroup", '""'), ("Kind", "kind", '""'), ("Name", "name", '""')),
+    "DeploymentStrategy": (
+        ("Type", "type", '""'),
+        ("RollingUpdate", "rollingUpdate", "*RollingUpdateDeployment"),
+    ),
+    "RollingUpdateDeployment": (
+        ("MaxUnavailable", "maxUnavailable", "0"),
+        ("MaxSurge", "maxSurge", "0"),
+    ),
+    "StatefulSetUpdateStrategy": (
+        ("Type", "type", '""'),
+        ("RollingUpdate", "rollingUpdate", "*RollingUpdateStatefulSetStrategy"),
+    ),
+    "RollingUpdateStatefulSetStrategy": (
+        ("Partition", "partition", "0"),
+        ("MaxUnavailable", "maxUnavailable", "null"),
+    ),
+    "PodDisruptionBudgetSpec": (
+        ("MinAvailable", "minAvailable", "null"),
+        ("Selector", "selector", "null"),
+        ("MaxUnavailable", "maxUnavailable", "null"),
+        ("UnhealthyPodEvictionPolicy", "unhealthyPodEvictionPolicy", "null"),
+    ),
+    "ServiceCIDRSpec": (("CIDRs", "cidrs", "null"),),
+    "ParentReference": (
+        ("Group", "group", '""'),
+        ("Resource", "resource", '""'),
+        ("Namespace", "namespace", '""'),
+        ("Name", "name", '""'),
+    ),
+    "FlowDistinguisherMethod": (("Type", "type", '""'),),
+    "PodFailurePolicy": (("Rules", "rules", "[]PodFailurePolicyRule"),),
+    "PodFailurePolicyRule": (
+        ("Action", "action", '""'),
+        ("OnExitCodes", "onExitCodes", "*PodFailurePolicyOnExitCodesRequirement"),
+        ("OnPodConditions", "onPodConditions", "[]PodFailurePolicyOnPodConditionsPattern"),
+    ),
+    "PodFailurePolicyOnExitCodesRequirement": (
+        ("ContainerName", "containerName", "null"),
+        ("Operator", "operator", '""'),
+        ("Values", "values", "null"),
+    ),
+    "PodFailurePolicyOnPodConditionsPattern": (("Type", "type", '""'), ("Status", "status", '""')),
+    "SuccessPolicy": (("Rules", "rules", "[]SuccessPolicyRule"),),
+    "SuccessPolicyRule": (
+        ("SucceededIndexes", "succeededIndexes", "null"),
+        ("SucceededCount", "succeededCount", "null"),
+    ),
+    "UncountedTerminatedPods": (
+        ("Succeeded", "succeeded", "null"),
+        ("Failed", "failed", "null"),
+    ),
+    "VolumeAttachmentSpec": (
+        ("Attacher", "attacher", '""'),
+        ("Source", "source", "VolumeAttachmentSource"),
+        ("NodeName", "nodeName", '""'),
+    ),
+    "VolumeAttachmentSource": (
+        ("PersistentVolumeName", "persistentVolumeName", "null"),
+        ("InlineVolumeSpec", "inlineVolumeSpec", "null"),
+    ),
+    "CSINodeDriver": (
+        ("Name", "name", '""'),
+        ("NodeID", "nodeID", '""'),
+        ("TopologyKeys", "topologyKeys", "null"),
+        ("Allocatable", "allocatable", "*VolumeNodeResources"),
+    ),
+    "VolumeNodeResources": (("Count", "count", "null"),),
+    "DeviceAttribute": (
+        ("IntValue", "int", "null"),
+        ("BoolValue", "bool", "null"),
+        ("StringValue", "string", "null"),
+        ("VersionValue", "version", "null"),
+    ),
+    "ResourceClaimSpec": (("Devices", "devices", "DeviceClaim"),),
+    "ResourceClaimTemplateSpec": (("Spec", "spec", "ResourceClaimSpec"),),
+    "DeviceClaim": (
+        ("Requests", "requests", "[]DeviceRequest"),
+        ("Constraints", "constraints", "[]DeviceConstraint"),
+        ("Config", "config", "[]DeviceClaimConfiguration"),
+    ),
+    "DeviceRequest": (
+        ("Name", "name", '""'),
+        ("Exactly", "exactly", "*ExactDeviceRequest"),
+        ("FirstAvailable", "firstAvailable", "[]DeviceSubRequest"),
+    ),
+    "ExactDeviceRequest": (
+        ("DeviceClassName", "deviceClassName", '""'),
+        ("Selectors", "selectors", "[]DeviceSelector"),
+        ("AllocationMode", "allocationMode", '""'),
+        ("Count", "count", "0"),
+        ("AdminAccess", "adminAccess", "null"),
+        ("Tolerations", "tolerations", "[]DeviceToleration"),
+        ("Capacity", "capacity", "*CapacityRequirements"),
+    ),
+    "DeviceSubRequest": (
+        ("Name", "name", '""'),
+        ("DeviceClassName", "deviceClassName", '""'),
+        ("Selectors", "selectors", "[]DeviceSelector"),
+        ("AllocationMode", "allocationMode", '""'),
+        ("Count", "count", "0"),
+        ("Tolerations", "tolerations", "[]DeviceToleration"),
+        ("Capacity", "capacity", "*CapacityRequirements"),
+    ),
+    "CapacityRequirements": (("Requests", "requests", "null"),),
+    "DeviceSelector": (("CEL", "cel", "*CELDeviceSelector"),),
+    "CELDeviceSelector": (("Expression", "expression", '""'),),
+    "DeviceToleration": (
+        ("Key", "key", '""'),
+        ("Operator", "operator", '""'),
+        ("Value", "value", '""'),
+        ("Effect", "effect", '""'),
+        ("TolerationSeconds", "tolerationSeconds", "null"),
+    ),
+    "DeviceConstraint": (
+        ("Requests", "requests", "null"),
+        ("MatchAttribute", "matchAttribute", "null"),
+        ("DistinctAttribute", "distinctAttribute", "null"),
+    ),
+    "DeviceClaimConfiguration": (
+        ("Requests", "requests", "null"),
+        ("Opaque", "opaque", "*OpaqueDeviceConfiguration"),
+    ),
+    "OpaqueDeviceConfiguration": (
+        ("Driver", "driver", '""'),
+        ("Parameters", "parameters", "null"),
+    ),
+}  # fmt: skip
+
+
+def rendered(value: Any, struct: str) -> Rendered:
+    """A wire object as its internal type prints; absent stands for a nil pointer."""
+    return Rendered('"null"') if value is None else Rendered(_struct(value, struct))
+
+
+def or_null(value: Any) -> Any:
+    """A map or list for a message: absent ones print `null`, not `"null"`."""
+    return NULL if value is None else value
+
+
+def _struct(value: Mapping[str, Any], struct: str) -> str:
+    cells = [
+        f"{json.dumps(name)}:{_field(value.get(wire), kind)}"
+        for name, wire, kind in STRUCTS[struct]
+    ]
+    return "{" + ",".join(cells) + "}"
+
+
+def _field(value: Any, kind: str) -> str:
+    if kind in ('""', "0", "false", "null"):
+        return kind if value is None else go_json(value)
+    if kind.startswith("[]"):
+        if value is None:
+            return "null"
+        return "[" + ",".join(_struct(one, kind[2:]) for one in value) + "]"
+    if kind.startswith("*"):
+        return "null" if value is None else _struct(value, kind[1:])
+    return _struct(value or {}, kind)
