@@ -75,3 +75,21 @@ def test_values_follow_their_schema():
     value = to_cel({"a-b": "x", "n": 1, "t": "2026-01-01T00:00:00Z", "d": "90s", "in": 3}, schema)
     text = "self.a__dash__b == 'x' && self.n == 1.0 && self.t.getMonth() == 0 && self.d == duration('1m30s') && self.__in__ == 3"
     assert evaluate(text, self=value) is True
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "!format.dns1123Label().validate('web').hasValue()",
+        "format.dns1123Label().validate('Web').value().size() == 1",
+        "format.named('uuid').value().validate('x').orValue(['']) == ['does not match the UUID format']",
+        "!format.named('nothing').hasValue()",
+        "format.dns1123LabelPrefix().validate('web-') == optional.none()",
+        "'a validate(b)'.size() == 13 && format.date().validate('2026-01-01') == optional.none()",
+        "jsonpatch.escapeKey('a/b~c') == 'a~1b~0c'",
+        "self.items.transformList(i, v, i + v) == [1, 3, 4]",
+        "semver('1.2.3').compareTo(semver('1.2.3')) == 0",
+    ],
+)
+def test_the_libraries_of_kubernetes(text):
+    assert evaluate(text) is True

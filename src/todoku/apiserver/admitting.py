@@ -118,8 +118,13 @@ def _options(context: Context, operation: Operation) -> Object:
 
 
 async def mutate(plugins: Sequence[AdmissionPlugin], attributes: Attributes) -> None:
+    """Let all plugins change the object, and once more when a webhook or policy did (reinvocation)."""
     for plugin in plugins:
         await plugin.mutate(attributes)
+    if attributes.reinvoke:
+        attributes.again = True
+        for plugin in plugins:
+            await plugin.mutate(attributes)
 
 
 async def validated(

@@ -116,6 +116,7 @@ class Catalog:
         self._by_path: dict[tuple[str, str, str], Served] = {}
         self._by_name: dict[str, Served] = {}
         self._by_kind: dict[GroupVersionKind, Served] = {}
+        self._by_prefix: dict[bytes, list[Served]] | None = None
         self.version = 0
         all_resources = list(resources)
         by_version = {(one.group, one.version, one.plural): one for one in all_resources}
@@ -124,6 +125,7 @@ class Catalog:
             self._add(Served(one, by_version.get((group, version, one.plural), one)))
 
     def _add(self, served: Served) -> None:
+        self._by_prefix = None
         one = served.resource
         self._by_path[one.group, one.version, one.plural] = served
         self._by_kind[one.gvk] = served
@@ -136,6 +138,7 @@ class Catalog:
             old = self._by_path.pop(path)
             self._by_kind.pop(old.resource.gvk, None)
         self._by_name.pop(name, None)
+        self._by_prefix = None
         for one in served:
             self._add(one)
         self.version += 1
@@ -149,6 +152,21 @@ class Catalog:
 
     def by_kind(self, gvk: GroupVersionKind) -> Served | None:
         return self._by_kind.get(gvk)
+
+    def equivalents(self, resource: Resource, subresource: str = "") -> Sequence[Resource]:
+        """The other resources that serve the same stored objects and have the subresource."""
+        if self._by_prefix is None:
+            self._by_prefix = {}
+            for one in self._by_path.values():
+                self._by_prefix.setdefault(one.prefix, []).append(one)
+        served = self._by_path.get((resource.group, resource.version, resource.plural))
+        if served is None:
+            return ()
+        return [
+            one.resource
+            for one in self._by_prefix[served.prefix]
+            if one is not served and (not subresource or subresource in one.subresources)
+        ]
 
     def __iter__(self) -> Iterator[Served]:
         """Built-in resources in discovery order, then custom ones."""

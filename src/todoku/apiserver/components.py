@@ -45,7 +45,7 @@ def standard(config: Config, objects: Objects) -> Components:
         chain = Chain([nodes, rbac])
         plugins.insert(0, admission.RbacEscalation(chain, rbac))
     outbound = Outbound(config, objects)
-    plugins += admission.dynamic(objects, outbound, plugins)
+    plugins += admission.dynamic(objects, outbound, chain)
     plugins.append(admission.ResourceQuota(objects))
     kubelets = Kubelets(config, objects)
     forwarder = proxy.Proxy(objects, kubelets)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from aiohttp import web
 
     from todoku.api.resource import Resource
+    from todoku.api.schemas import Type
     from todoku.apiserver.aggregation import Aggregator
     from todoku.storage.store import Store
 
@@ -57,7 +58,8 @@ class Attributes:
 
     `object` is the new wire object in the request's version (None for DELETE), which `mutate` may change in
     place or replace; `old` is the stored one (never change it).  For CONNECT `object` is the options object.
-    `warnings` go to the client as Warning headers.
+    `warnings` go to the client as Warning headers.  `asked` is set on attributes that show a request in another
+    version than it was made for (matchPolicy Equivalent), and is the request as it was made.
     """
 
     operation: Operation
@@ -73,15 +75,19 @@ class Attributes:
     dry_run: bool = False
     warnings: list[str] = field(default_factory=list)
     annotations: dict[str, str] = field(default_factory=dict)
-    # What a plugin keeps between `validate` and `undo`, by its name.
+    # What a plugin keeps between its calls for one request, by its name.
     kept: dict[str, Any] = field(default_factory=dict)
+    asked: Attributes | None = None
+    # Set by a plugin that users configure when it changed the object: all plugins then mutate once more, `again`.
+    reinvoke: bool = False
+    again: bool = False
 
 
 class AdmissionPlugin(Protocol):
     """One admission plugin; raises an `ApiError` to refuse.  No lock is held while it waits.
 
-    The plugins of `Components.admission` run in order: all `mutate`, then (after validation of the object by
-    its strategy) all `validate`.  `undo` is called, in reverse order, for every plugin whose `validate` returned
+    The plugins of `Components.admission` run in order: all `mutate` (twice if one asks for it), then (after
+    validation of the object by its strategy) all `validate`.  `undo` is called, in reverse order, for every plugin whose `validate` returned
     when the write failed after all (a quota takes back its charge); it must not raise.
     """
 
@@ -129,6 +135,18 @@ class Objects(Protocol):
     def get(self, resource: str, name: str, namespace: str = "") -> Object | None: ...
 
     def list(self, resource: str, namespace: str | None = None) -> Sequence[Object]: ...
+
+    def served(self, kind: GroupVersionKind) -> Resource | None:
+        """The resource of a kind that is served."""
+
+    def schema(self, resource: Resource) -> Type:
+        """The resolved schema of a resource that is served."""
+
+    def equivalents(self, resource: Resource, subresource: str = "") -> Sequence[Resource]:
+        """The other versions, of other groups too, in which the same objects are served with that subresource."""
+
+    async def converted(self, obj: Object, resource: Resource, wanted: Resource) -> Object:
+        """An object of `resource` as its equivalent `wanted`.  Raises InternalError when a webhook fails."""
 
     def generation(self, resource: str) -> int:
         """Changes whenever an object of the resource changes: the key for derived caches."""

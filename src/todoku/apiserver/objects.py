@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from todoku.api.meta import Object, copy
-from todoku.apiserver import deletes, writes
+from todoku.api.meta import GroupVersionKind, Object, copy
+from todoku.api.resource import Resource
+from todoku.api.schemas import Type
+from todoku.apiserver import conversion, deletes, writes
 from todoku.apiserver.catalog import Served
 from todoku.apiserver.context import Context, Engine
 from todoku.apiserver.encoding import Cached
@@ -50,6 +52,28 @@ class EngineObjects:
         collection = self.engine.collection(served)
         keys = collection.select(namespace or "")
         return [served.view(collection.items[key]) for key in keys]
+
+    def served(self, kind: GroupVersionKind) -> Resource | None:
+        found = self.engine.catalog.by_kind(kind)
+        return found.resource if found else None
+
+    def schema(self, resource: Resource) -> Type:
+        found = self.engine.catalog.by_kind(resource.gvk)
+        assert found is not None
+        return found.type
+
+    def equivalents(self, resource: Resource, subresource: str = "") -> Sequence[Resource]:
+        return self.engine.catalog.equivalents(resource, subresource)
+
+    async def converted(self, obj: Object, resource: Resource, wanted: Resource) -> Object:
+        catalog = self.engine.catalog
+        source, target = catalog.by_kind(resource.gvk), catalog.by_kind(wanted.gvk)
+        assert source is not None
+        assert target is not None
+        if source.needs_conversion:
+            converter = self.engine.components.converter
+            return (await conversion.convert(converter, source, [obj], wanted.api_version))[0]
+        return target.load(source.store(obj))
 
     def generation(self, resource: str) -> int:
         return self.engine.collection(self._served(resource)).changed

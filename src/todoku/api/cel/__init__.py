@@ -1,7 +1,8 @@
 """CEL (cel.dev) with the libraries that Kubernetes adds, behind an interface of our own.
 
 `compile(expression, variables)` gives a `Program`; `program.evaluate(bindings)` a plain Python value.  Expressions are
-checked for syntax and for unknown names; values are dynamically typed.  Loops beyond the engine's budget are errors.
+checked for syntax and for unknown names; values are dynamically typed.  `checking` and `admission` check with types.
+Loops beyond the engine's budget are errors.
 """
 
 from todoku.api.cel.engine import CelError, Program, compile_expression

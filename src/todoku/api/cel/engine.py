@@ -1,10 +1,12 @@
-"""The CEL engine (cel-expr-python, Google's C++ CEL); the only module that imports it, and only when needed."""
+"""The CEL engine (cel-expr-python, Google's C++ CEL); imported only when needed."""
 
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
+
+from todoku.api.cel import wording
 
 _EXTENSIONS = (
     "strings", "math", "optional", "bindings", "encoders", "sets", "lists", "regex", "two-var-comprehensions",
@@ -30,20 +32,13 @@ class Program:
         try:
             result = self._expression.eval(data=dict(bindings))
             if result.type().name() == "ERROR":
-                raise CelError(_short(str(result.plain_value())))
+                raise CelError(wording.failure(str(result.plain_value())))
             return result.plain_value()
         except CelError:
             raise
         except Exception as error:
             # The engine raises whatever its C++ or a Python overload raised; all of it means "no result".
-            raise CelError(_short(str(error))) from error
-
-
-def _short(text: str) -> str:
-    """`NOT_FOUND: Key not found in map : "x"` without the engine's code and source listing."""
-    head = text.split("\n", 1)[0]
-    code, separator, rest = head.partition(": ")
-    return rest if separator and code.isupper() else head
+            raise CelError(wording.failure(str(error))) from error
 
 
 def compile_expression(text: str, variables: tuple[str, ...]) -> Program:
@@ -57,9 +52,20 @@ def compile_expression(text: str, variables: tuple[str, ...]) -> Program:
 @functools.lru_cache(maxsize=2048)
 def _compiled(text: str, variables: tuple[str, ...]) -> Program | str:
     try:
-        return Program(text, _environment(variables).compile(text))
+        return Program(text, compiled(_environment(variables), text, variables))
+    except CelError as error:
+        return str(error)
+
+
+def compiled(environment: Any, text: str, declared: Collection[str]) -> Any:
+    """The engine's expression.  Raises CelError."""
+    from todoku.api.cel.formats import SELECTION, selected
+
+    try:
+        return environment.compile(selected(text))
     except Exception as error:  # the engine raises RuntimeError for everything
-        return f"compilation failed: {str(error).removeprefix('INVALID_ARGUMENT: ').strip()}"
+        problem = wording.compile_problem(str(error).replace(SELECTION, ""), declared)
+        raise CelError(f"compilation failed: {problem}") from None
 
 
 @functools.lru_cache(maxsize=64)
@@ -68,7 +74,30 @@ def _environment(variables: tuple[str, ...]) -> Any:
 
     from todoku.api.cel.library import extension
 
-    listed = "".join(f"- name: {name}\n" for name in _EXTENSIONS)
-    config = cel.NewEnvConfigFromYaml(f"name: kubernetes\nextensions:\n{listed}")
     declared = dict.fromkeys(variables, cel.Type.DYN)
-    return cel.NewEnv(config=config, variables=declared, extensions=[extension()])
+    return cel.NewEnv(config=_config(), variables=declared, extensions=[extension()])
+
+
+def checked_environment(variables: Mapping[str, Any], pool: Any) -> Any:
+    """An environment for checking only; `variables` have an engine's type or an `Opaque` each."""
+    from cel_expr_python import cel
+
+    from todoku.api.cel.declarations import type_for
+    from todoku.api.cel.library import checked
+
+    declared = {name: type_for(kind, checked=True) for name, kind in variables.items()}
+    extension, functions = checked()
+    return cel.NewEnv(
+        descriptor_pool=pool,
+        config=_config(),
+        variables=declared,
+        extensions=[extension],
+        functions=functions,
+    )
+
+
+def _config() -> Any:
+    from cel_expr_python import cel
+
+    listed = "".join(f"- name: {name}\n" for name in _EXTENSIONS)
+    return cel.NewEnvConfigFromYaml(f"name: kubernetes\nextensions:\n{listed}")

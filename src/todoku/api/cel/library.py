@@ -10,53 +10,65 @@ import functools
 import ipaddress
 import itertools
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from cel_expr_python import cel
-
 from todoku.api import quantities
+from todoku.api.cel import authorization, formats
+from todoku.api.cel.declarations import (
+    BOOL,
+    DOUBLE,
+    DYN,
+    INT,
+    LIST,
+    MAP,
+    STRING,
+    Declarations,
+    Opaque,
+    checked_functions,
+    extension_of,
+)
 
-_T = cel.Type
-_S, _B, _I, _D, _F = _T.STRING, _T.BOOL, _T.INT, _T.DYN, _T.DOUBLE
-_M = _T.Map(_T.STRING, _T.DYN)
-_L = _T.List(_T.DYN)
-
-
-class _Declarations:
-    """Collects overloads by function name."""
-
-    def __init__(self) -> None:
-        self.overloads: dict[str, list[Any]] = {}
-
-    def add(
-        self,
-        name: str,
-        result: Any,
-        parameters: Sequence[Any],
-        impl: Callable[..., Any],
-        *,
-        member: bool = True,
-    ) -> None:
-        listed = self.overloads.setdefault(name, [])
-        identifier = f"k8s_{name.replace('.', '_')}_{len(listed)}"
-        listed.append(
-            cel.Overload(identifier, result, list(parameters), is_member=member, impl=impl)
-        )
+_S, _B, _I, _D, _F, _L = STRING, BOOL, INT, DYN, DOUBLE, LIST
+_URL, _IP, _CIDR = Opaque("kubernetes.URL"), Opaque("net.IP"), Opaque("net.CIDR")
+_QUANTITY, _SEMVER = Opaque("kubernetes.Quantity"), Opaque("kubernetes.Semver")
 
 
 @functools.cache
 def extension() -> Any:
-    """All declarations as one extension: only so may they overload names that the standard extensions own."""
-    out = _Declarations()
-    for part in (_lists, _regex, _urls, _addresses, _networks, _quantities, _versions):
+    """All functions as the engine evaluates them."""
+    return extension_of(_declared())
+
+
+@functools.cache
+def checked() -> tuple[Any, list[Any]]:
+    """The same for type checking, where opaque types have their names: an extension and further functions."""
+    return checked_functions(_declared())
+
+
+def _declared() -> Declarations:
+    out = Declarations()
+    for part in (
+        _lists, _regex, _urls, _addresses, _networks, _quantities, _versions,
+        formats.declare, authorization.declare, _patches,
+    ):  # fmt: skip
         part(out)
-    declared = [cel.FunctionDecl(name, overloads) for name, overloads in out.overloads.items()]
-    return cel.CelExtension("kubernetes", declared)
+    return out
 
 
-def _lists(out: _Declarations) -> None:
+def _patches(out: Declarations) -> None:
+    """The escaping of JSON pointers (RFC 6901)."""
+    out.add(
+        "jsonpatch.escapeKey",
+        _S,
+        [_S],
+        lambda text: text.replace("~", "~0").replace("/", "~1"),
+        member=False,
+    )
+
+
+def _lists(out: Declarations) -> None:
     out.add(
         "isSorted",
         _B,
@@ -83,7 +95,7 @@ def _last_index(items: list[Any], one: Any) -> int:
     return len(items) - 1 - items[::-1].index(one) if one in items else -1
 
 
-def _regex(out: _Declarations) -> None:
+def _regex(out: Declarations) -> None:
     out.add("find", _S, [_S, _S], _find)
     out.add(
         "findAll", _L, [_S, _S], lambda text, form: [m.group() for m in re.finditer(form, text)]
@@ -121,18 +133,18 @@ def _is(check: Callable[[str], Any]) -> Callable[[str], bool]:
     return call
 
 
-def _urls(out: _Declarations) -> None:
-    out.add("url", _M, [_S], _url, member=False)
+def _urls(out: Declarations) -> None:
+    out.add("url", _URL, [_S], _url, member=False)
     out.add("isURL", _B, [_S], _is(_url), member=False)
-    out.add("getScheme", _S, [_M], lambda one: urlsplit(one["url"]).scheme)
-    out.add("getHost", _S, [_M], lambda one: urlsplit(one["url"]).netloc.rpartition("@")[2])
-    out.add("getHostname", _S, [_M], lambda one: urlsplit(one["url"]).hostname or "")
-    out.add("getPort", _S, [_M], lambda one: str(urlsplit(one["url"]).port or ""))
-    out.add("getEscapedPath", _S, [_M], lambda one: urlsplit(one["url"]).path)
+    out.add("getScheme", _S, [_URL], lambda one: urlsplit(one["url"]).scheme)
+    out.add("getHost", _S, [_URL], lambda one: urlsplit(one["url"]).netloc.rpartition("@")[2])
+    out.add("getHostname", _S, [_URL], lambda one: urlsplit(one["url"]).hostname or "")
+    out.add("getPort", _S, [_URL], lambda one: str(urlsplit(one["url"]).port or ""))
+    out.add("getEscapedPath", _S, [_URL], lambda one: urlsplit(one["url"]).path)
     out.add(
         "getQuery",
-        _M,
-        [_M],
+        MAP,
+        [_URL],
         lambda one: parse_qs(urlsplit(one["url"]).query, keep_blank_values=True),
     )
 
@@ -148,17 +160,17 @@ def _of(one: dict[str, Any]) -> ipaddress.IPv4Address | ipaddress.IPv6Address:
     return ipaddress.ip_address(one["ip"])
 
 
-def _addresses(out: _Declarations) -> None:
-    out.add("ip", _M, [_S], _address, member=False)
-    out.add("ip", _M, [_M], lambda one: {"ip": one["cidr"].partition("/")[0]})
+def _addresses(out: Declarations) -> None:
+    out.add("ip", _IP, [_S], _address, member=False)
+    out.add("ip", _IP, [_CIDR], lambda one: {"ip": one["cidr"].partition("/")[0]})
     out.add("isIP", _B, [_S], _is(_address), member=False)
     out.add("ip.isCanonical", _B, [_S], lambda text: _address(text)["ip"] == text, member=False)
-    out.add("family", _I, [_M], lambda one: _of(one).version)
-    out.add("isUnspecified", _B, [_M], lambda one: _of(one).is_unspecified)
-    out.add("isLoopback", _B, [_M], lambda one: _of(one).is_loopback)
-    out.add("isLinkLocalMulticast", _B, [_M], lambda one: _link_local_multicast(_of(one)))
-    out.add("isLinkLocalUnicast", _B, [_M], lambda one: _of(one).is_link_local)
-    out.add("isGlobalUnicast", _B, [_M], lambda one: _global_unicast(_of(one)))
+    out.add("family", _I, [_IP], lambda one: _of(one).version)
+    out.add("isUnspecified", _B, [_IP], lambda one: _of(one).is_unspecified)
+    out.add("isLoopback", _B, [_IP], lambda one: _of(one).is_loopback)
+    out.add("isLinkLocalMulticast", _B, [_IP], lambda one: _link_local_multicast(_of(one)))
+    out.add("isLinkLocalUnicast", _B, [_IP], lambda one: _of(one).is_link_local)
+    out.add("isGlobalUnicast", _B, [_IP], lambda one: _global_unicast(_of(one)))
 
 
 def _link_local_multicast(one: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
@@ -186,17 +198,17 @@ def _net(one: dict[str, Any]) -> ipaddress.IPv4Network | ipaddress.IPv6Network:
     return ipaddress.ip_network(one["cidr"], strict=False)
 
 
-def _networks(out: _Declarations) -> None:
-    out.add("cidr", _M, [_S], _network, member=False)
+def _networks(out: Declarations) -> None:
+    out.add("cidr", _CIDR, [_S], _network, member=False)
     out.add("isCIDR", _B, [_S], _is(_network), member=False)
-    out.add("prefixLength", _I, [_M], lambda one: _net(one).prefixlen)
-    out.add("masked", _M, [_M], lambda one: {"cidr": str(_net(one))})
-    out.add("containsIP", _B, [_M, _S], lambda one, text: _of(_address(text)) in _net(one))
-    out.add("containsIP", _B, [_M, _M], lambda one, other: _of(other) in _net(one))
+    out.add("prefixLength", _I, [_CIDR], lambda one: _net(one).prefixlen)
+    out.add("masked", _CIDR, [_CIDR], lambda one: {"cidr": str(_net(one))})
+    out.add("containsIP", _B, [_CIDR, _S], lambda one, text: _of(_address(text)) in _net(one))
+    out.add("containsIP", _B, [_CIDR, _IP], lambda one, other: _of(other) in _net(one))
     out.add(
-        "containsCIDR", _B, [_M, _S], lambda one, text: _within(_net(_network(text)), _net(one))
+        "containsCIDR", _B, [_CIDR, _S], lambda one, text: _within(_net(_network(text)), _net(one))
     )
-    out.add("containsCIDR", _B, [_M, _M], lambda one, other: _within(_net(other), _net(one)))
+    out.add("containsCIDR", _B, [_CIDR, _CIDR], lambda one, other: _within(_net(other), _net(one)))
 
 
 def _within(inner: Any, outer: Any) -> bool:
@@ -218,16 +230,22 @@ def _whole(one: dict[str, Any]) -> int:
     return value.numerator
 
 
-def _quantities(out: _Declarations) -> None:
-    out.add("quantity", _M, [_S], _quantity, member=False)
+def _quantities(out: Declarations) -> None:
+    out.add("quantity", _QUANTITY, [_S], _quantity, member=False)
     out.add("isQuantity", _B, [_S], quantities.is_quantity, member=False)
-    out.add("sign", _I, [_M], lambda one: (_amount(one).value > 0) - (_amount(one).value < 0))
-    out.add("isInteger", _B, [_M], lambda one: _amount(one).value.denominator == 1)
-    out.add("asInteger", _I, [_M], _whole)
-    out.add("asApproximateFloat", _F, [_M], lambda one: float(_amount(one).value))
+    out.add(
+        "sign", _I, [_QUANTITY], lambda one: (_amount(one).value > 0) - (_amount(one).value < 0)
+    )
+    out.add("isInteger", _B, [_QUANTITY], lambda one: _amount(one).value.denominator == 1)
+    out.add("asInteger", _I, [_QUANTITY], _whole)
+    out.add("asApproximateFloat", _F, [_QUANTITY], lambda one: float(_amount(one).value))
     for name, join in (("add", lambda a, b: a + b), ("sub", lambda a, b: a - b)):
-        out.add(name, _M, [_M, _M], _joined(join, lambda other: _amount(other)))
-        out.add(name, _M, [_M, _I], _joined(join, lambda other: quantities.parse(other)))
+        out.add(
+            name, _QUANTITY, [_QUANTITY, _QUANTITY], _joined(join, lambda other: _amount(other))
+        )
+        out.add(
+            name, _QUANTITY, [_QUANTITY, _I], _joined(join, lambda other: quantities.parse(other))
+        )
 
 
 def _joined(
@@ -236,20 +254,20 @@ def _joined(
     return lambda one, other: {"quantity": str(join(_amount(one), read(other)))}
 
 
-_SEMVER = re.compile(
+_SEMVER_TEXT = re.compile(
     r"(0|[1-9]\d*)\.(0|[1-9]\d*)\.(0|[1-9]\d*)(?:-([0-9A-Za-z.-]+))?(?:\+([0-9A-Za-z.-]+))?"
 )
 
 
 def _semver(text: str) -> dict[str, Any]:
-    if not _SEMVER.fullmatch(text):
+    if not _SEMVER_TEXT.fullmatch(text):
         raise ValueError(f"invalid semantic version: {text}")
     return {"semver": text}
 
 
 def _rank(one: dict[str, Any]) -> tuple[Any, ...]:
     """The order of semver.org: numbers, then pre-releases before the release."""
-    match = _SEMVER.fullmatch(one["semver"])
+    match = _SEMVER_TEXT.fullmatch(one["semver"])
     assert match is not None
     numbers = tuple(int(match.group(i)) for i in (1, 2, 3))
     before = match.group(4)
@@ -268,14 +286,15 @@ def _compare(one: dict[str, Any], other: dict[str, Any]) -> int:
     return int(a > b) - int(a < b)
 
 
-def _versions(out: _Declarations) -> None:
-    out.add("semver", _M, [_S], _semver, member=False)
+def _versions(out: Declarations) -> None:
+    out.add("semver", _SEMVER, [_S], _semver, member=False)
     out.add("isSemver", _B, [_S], _is(_semver), member=False)
     for index, name in enumerate(("major", "minor", "patch")):
-        out.add(name, _I, [_M], functools.partial(_part, index))
-    out.add("compareTo", _I, [_M, _M], _compare)
-    out.add("isLessThan", _B, [_M, _M], lambda one, other: _compare(one, other) < 0)
-    out.add("isGreaterThan", _B, [_M, _M], lambda one, other: _compare(one, other) > 0)
+        out.add(name, _I, [_SEMVER], functools.partial(_part, index))
+    for kind in (_SEMVER, _QUANTITY):
+        out.add("compareTo", _I, [kind, kind], _compare)
+        out.add("isLessThan", _B, [kind, kind], lambda one, other: _compare(one, other) < 0)
+        out.add("isGreaterThan", _B, [kind, kind], lambda one, other: _compare(one, other) > 0)
 
 
 def _part(index: int, one: dict[str, Any]) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 from typing import Any
 
 from todoku.api import times
@@ -16,6 +17,8 @@ _RESERVED = frozenset(
     )
 )  # fmt: skip
 _ESCAPES = (("__", "__underscores__"), (".", "__dot__"), ("-", "__dash__"), ("/", "__slash__"))
+_UNESCAPES = {escaped: plain for plain, escaped in _ESCAPES}
+_ESCAPED = re.compile("|".join(_UNESCAPES))
 
 
 def escape(name: str) -> str:
@@ -27,6 +30,14 @@ def escape(name: str) -> str:
     for plain, escaped in _ESCAPES:
         name = name.replace(plain, escaped)
     return name
+
+
+def unescape(name: str) -> str:
+    """The property that an escaped name stands for."""
+    inner = name.removeprefix("__").removesuffix("__")
+    if name == f"__{inner}__" and inner in _RESERVED:
+        return inner
+    return _ESCAPED.sub(lambda match: _UNESCAPES[match.group()], name)
 
 
 def to_cel(value: Any, schema: Schema | None) -> Any:

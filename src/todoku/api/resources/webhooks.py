@@ -9,12 +9,13 @@ from todoku.api import validation
 from todoku.api.errors import FieldError, Path, duplicate, invalid, not_supported, required
 from todoku.api.meta import Object
 from todoku.api.resource import Column, Strategy
+from todoku.api.resources.admission_expressions import condition_problems
 from todoku.api.resources.generic import AGE, NAME
 from todoku.api.resources.rules import Rules
 from todoku.api.selectors import selector_problems
 from todoku.api.tables import created
 
-_OPERATIONS = ("*", "CONNECT", "CREATE", "DELETE", "UPDATE")
+OPERATIONS = ("*", "CONNECT", "CREATE", "DELETE", "UPDATE")
 _SCOPES = ("*", "Cluster", "Namespaced")
 _KNOWN_REVIEWS = ("v1", "v1beta1")
 
@@ -41,27 +42,30 @@ def default_webhooks(obj: Object, *, mutating: bool) -> None:
                 rule["scope"] = "*"
 
 
-def _validate(new: Object, *, mutating: bool) -> list[FieldError]:
+def _validate(new: Object, old: Object | None, *, mutating: bool) -> list[FieldError]:
     problems: list[FieldError] = []
+    conditions = old is None or _conditions_of(old) != _conditions_of(new)
     names: set[str] = set()
     for index, webhook in enumerate(new.get("webhooks") or ()):
         at = Path("webhooks") / index
-        problems += _webhook(webhook, at, mutating=mutating)
+        problems += _webhook(webhook, at, mutating=mutating, conditions=conditions)
         name = webhook.get("name") or ""
-        if name in names:
+        if name and name in names:
             problems.append(duplicate(at / "name", name))
         names.add(name)
     return problems
 
 
-def _webhook(webhook: Object, at: Path, *, mutating: bool) -> list[FieldError]:
+def _conditions_of(configuration: Object) -> list[object]:
+    return [one.get("matchConditions") for one in configuration.get("webhooks") or ()]
+
+
+def _webhook(webhook: Object, at: Path, *, mutating: bool, conditions: bool) -> list[FieldError]:
     problems = full_name_problems(webhook.get("name") or "", at / "name")
     for index, rule in enumerate(webhook.get("rules") or ()):
         problems += rule_problems(rule, at / "rules" / index)
     problems += _choice(webhook, "failurePolicy", ("Fail", "Ignore"), at)
     problems += _choice(webhook, "matchPolicy", ("Equivalent", "Exact"), at)
-    if mutating:
-        problems += _choice(webhook, "reinvocationPolicy", ("IfNeeded", "Never"), at)
     effects = webhook.get("sideEffects")
     if effects is None:
         problems.append(required(at / "sideEffects", "must specify one of None, NoneOnDryRun"))
@@ -73,11 +77,16 @@ def _webhook(webhook: Object, at: Path, *, mutating: bool) -> list[FieldError]:
         problems.append(invalid(at / "timeoutSeconds", timeout, text))
     problems += selector_problems(webhook.get("namespaceSelector"), at / "namespaceSelector")
     problems += selector_problems(webhook.get("objectSelector"), at / "objectSelector")
+    if mutating:
+        problems += _choice(webhook, "reinvocationPolicy", ("IfNeeded", "Never"), at)
     problems += client_config_problems(webhook.get("clientConfig") or {}, at / "clientConfig")
+    if conditions:
+        problems += condition_problems(
+            webhook.get("matchConditions") or (), at / "matchConditions", params=False
+        )
     problems += _versions(
         webhook.get("admissionReviewVersions") or (), at / "admissionReviewVersions"
     )
-    problems += _conditions(webhook.get("matchConditions") or (), at / "matchConditions")
     return problems
 
 
@@ -99,19 +108,11 @@ def _choice(holder: Object, field: str, supported: tuple[str, ...], at: Path) ->
     return []
 
 
-def rule_problems(rule: Object, at: Path) -> list[FieldError]:
+def rule_problems(
+    rule: Object, at: Path, supported: Sequence[str] = OPERATIONS
+) -> list[FieldError]:
     """RuleWithOperations."""
     problems: list[FieldError] = []
-    for field in ("apiGroups", "apiVersions", "resources"):
-        values = rule.get(field) or []
-        if not values:
-            problems.append(required(at / field))
-        elif "*" in values and len(values) > 1 and field != "resources":
-            text = f"if '*' is present, must not specify other {_WORDS[field]}"
-            problems.append(invalid(at / field, values, text))
-        if field == "apiVersions":
-            problems += [required(at / field / i) for i, value in enumerate(values) if not value]
-    problems += _choice(rule, "scope", _SCOPES, at)
     operations = rule.get("operations") or []
     if not operations:
         problems.append(required(at / "operations"))
@@ -119,10 +120,49 @@ def rule_problems(rule: Object, at: Path) -> list[FieldError]:
         text = "if '*' is present, must not specify other operations"
         problems.append(invalid(at / "operations", operations, text))
     problems += [
-        not_supported(at / "operations" / index, one, _OPERATIONS)
+        not_supported(at / "operations" / index, one, supported)
         for index, one in enumerate(operations)
-        if one not in _OPERATIONS
+        if one not in supported
     ]
+    for field in ("apiGroups", "apiVersions"):
+        values = rule.get(field) or []
+        if not values:
+            problems.append(required(at / field))
+        elif "*" in values and len(values) > 1:
+            text = f"if '*' is present, must not specify other {_WORDS[field]}"
+            problems.append(invalid(at / field, values, text))
+        if field == "apiVersions":
+            problems += [required(at / field / i) for i, value in enumerate(values) if not value]
+    problems += _resource_problems(rule.get("resources") or [], at / "resources")
+    return problems + _choice(rule, "scope", _SCOPES, at)
+
+
+def _resource_problems(resources: Sequence[str], at: Path) -> list[FieldError]:
+    """`pods`, `pods/status`, `pods/*`, `*/status`, `*`, `*/*`: a wildcard stands alone at its place."""
+    problems: list[FieldError] = [] if resources else [required(at)]
+    all_of, everywhere = set(), set()  # the x of `x/*`, the y of `*/y`
+    for index, one in enumerate(resources):
+        resource, slash, sub = one.partition("/")
+        if not one:
+            problems.append(required(at / index))
+        if not slash:
+            continue
+        if resource in all_of:
+            text = f"if '{resource}/*' is present, must not specify {one}"
+            problems.append(invalid(at / index, one, text))
+        if sub in everywhere:
+            text = f"if '*/{sub}' is present, must not specify {one}"
+            problems.append(invalid(at / index, one, text))
+        if sub == "*":
+            all_of.add(resource)
+        if resource == "*":
+            everywhere.add(sub)
+    if "*/*" in resources and len(resources) > 1:
+        text = "if '*/*' is present, must not specify other resources"
+        problems.append(invalid(at, list(resources), text))
+    if "*" in resources and sum("/" not in one for one in resources) > 1:
+        text = "if '*' is present, must not specify other resources without subresources"
+        problems.append(invalid(at, list(resources), text))
     return problems
 
 
@@ -188,33 +228,12 @@ def _versions(versions: Sequence[str], at: Path) -> list[FieldError]:
     return problems
 
 
-def _conditions(conditions: Sequence[Object], at: Path) -> list[FieldError]:
-    problems: list[FieldError] = []
-    names: set[str] = set()
-    if len(conditions) > 64:
-        problems.append(
-            FieldError(
-                at, "FieldValueTooMany", f"Too many: {len(conditions)}: must have at most 64 items"
-            )
-        )
-    for index, one in enumerate(conditions):
-        name = one.get("name") or ""
-        if not name:
-            problems.append(required(at / index / "name"))
-        elif name in names:
-            problems.append(duplicate(at / index / "name", name))
-        names.add(name)
-        if not (one.get("expression") or "").strip():
-            problems.append(required(at / index / "expression"))
-    return problems
-
-
 def _rules(*, mutating: bool) -> Rules:
     default: Callable[[Object], None] = lambda obj: default_webhooks(obj, mutating=mutating)  # noqa: E731
     return Rules(
         strategy=Strategy(
             default=default,
-            validate=lambda new, old: _validate(new, mutating=mutating),
+            validate=lambda new, old: _validate(new, old, mutating=mutating),
             has_status=False,
         ),
         columns=(

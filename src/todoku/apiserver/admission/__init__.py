@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from todoku.apiserver.admission import webhooks
-from todoku.apiserver.admission.conditions import Conditions
+from todoku.apiserver.admission.conditions import Expressions
 from todoku.apiserver.admission.escalation import RbacEscalation
 from todoku.apiserver.admission.hooks import Caller
 from todoku.apiserver.admission.lifecycle import NamespaceLifecycle
@@ -14,7 +12,7 @@ from todoku.apiserver.admission.mutations import MutatingPolicies
 from todoku.apiserver.admission.nodes import NodeRestriction, TaintNodesByCondition
 from todoku.apiserver.admission.pod_security import PodSecurity
 from todoku.apiserver.admission.pods import DefaultTolerationSeconds, Priority, RuntimeClass
-from todoku.apiserver.admission.policies import Policies, ValidatingPolicies
+from todoku.apiserver.admission.policies import Policies
 from todoku.apiserver.admission.quota import ResourceQuota
 from todoku.apiserver.admission.service_account import ServiceAccount
 from todoku.apiserver.admission.storage import (
@@ -23,8 +21,9 @@ from todoku.apiserver.admission.storage import (
     PersistentVolumeClaimResize,
     StorageObjectInUseProtection,
 )
+from todoku.apiserver.admission.validating import ValidatingPolicies
 from todoku.apiserver.admission.webhooks import Hooks, MutatingWebhooks, ValidatingWebhooks
-from todoku.apiserver.config import AdmissionPlugin, Objects
+from todoku.apiserver.config import AdmissionPlugin, Authorizer, Objects
 from todoku.apiserver.outbound import Outbound
 
 
@@ -47,20 +46,16 @@ def builtin(objects: Objects) -> list[AdmissionPlugin]:
     ]
 
 
-def dynamic(
-    objects: Objects, outbound: Outbound, earlier: Sequence[AdmissionPlugin]
-) -> list[AdmissionPlugin]:
-    """The plugins that users configure; `earlier` are run again when a mutating webhook changed the object."""
-    conditions, caller = Conditions(), Caller(outbound)
-    mutating = Hooks(objects, webhooks.MUTATING, conditions)
-    validating = Hooks(objects, webhooks.VALIDATING, conditions)
-    changing = MutatingPolicies(objects, Policies(objects, "MutatingAdmission", conditions))
-    judging = ValidatingPolicies(objects, Policies(objects, "ValidatingAdmission", conditions))
+def dynamic(objects: Objects, outbound: Outbound, authorizer: Authorizer) -> list[AdmissionPlugin]:
+    """The plugins that users configure; `authorizer` answers their expressions."""
+    expressions, caller = Expressions(authorizer), Caller(outbound)
+    changing = Policies(objects, "MutatingAdmission")
+    judging = Policies(objects, "ValidatingAdmission")
     return [
-        changing,
-        MutatingWebhooks(mutating, caller, (*earlier, changing)),
-        judging,
-        ValidatingWebhooks(validating, caller),
+        MutatingPolicies(objects, changing, expressions),
+        MutatingWebhooks(Hooks(objects, webhooks.MUTATING, expressions), caller),
+        ValidatingPolicies(objects, judging, expressions),
+        ValidatingWebhooks(Hooks(objects, webhooks.VALIDATING, expressions), caller),
     ]
 
 

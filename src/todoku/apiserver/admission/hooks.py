@@ -10,8 +10,8 @@ import base64
 import binascii
 import json
 import uuid
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import aiohttp
@@ -34,6 +34,7 @@ class Hook:
     """One webhook of a configuration, as far as calling it is concerned."""
 
     configuration: str
+    index: int
     name: str
     client: Object
     rules: Sequence[Object]
@@ -43,12 +44,19 @@ class Hook:
     side_effects: str
     versions: Sequence[str]
     conditions: Sequence[Object]
+    exact: bool  # only the versions that its rules name
     reinvoked: bool
 
+    @property
+    def key(self) -> tuple[str, int]:
+        """Unlike any other hook's; names may be the same in two configurations."""
+        return self.configuration, self.index
+
     @staticmethod
-    def of(configuration: str, wire: Object) -> Hook:
+    def of(configuration: str, wire: Object, index: int = 0) -> Hook:
         return Hook(
             configuration=configuration,
+            index=index,
             name=wire.get("name", ""),
             client=wire.get("clientConfig") or {},
             rules=wire.get("rules") or (),
@@ -58,6 +66,7 @@ class Hook:
             side_effects=wire.get("sideEffects", "Unknown"),
             versions=wire.get("admissionReviewVersions") or ("v1beta1",),
             conditions=wire.get("matchConditions") or (),
+            exact=wire.get("matchPolicy", "Equivalent") == "Exact",
             reinvoked=wire.get("reinvocationPolicy", "Never") == "IfNeeded",
         )
 
@@ -70,6 +79,7 @@ class Verdict:
     status: Object
     patch: list[Any]
     warnings: Sequence[str]
+    annotations: Mapping[str, str] = field(default_factory=dict)  # for the audit log
 
 
 class CallFailed(Exception):
@@ -153,19 +163,14 @@ def url_of(hook: Hook) -> str:
 
 def review_of(attributes: Attributes, uid: str, version: str) -> Object:
     """The AdmissionReview request."""
-    resource, kind = attributes.resource, attributes.kind
-    named_kind = {"group": kind.group, "version": kind.version, "kind": kind.kind}
-    named_resource = {
-        "group": resource.group,
-        "version": resource.version,
-        "resource": resource.plural,
-    }
+    asked = attributes.asked or attributes
+    resource = attributes.resource
     request: Object = {
         "uid": uid,
-        "kind": named_kind,
-        "resource": named_resource,
-        "requestKind": named_kind,
-        "requestResource": named_resource,
+        "kind": _named_kind(attributes),
+        "resource": _named_resource(attributes),
+        "requestKind": _named_kind(asked),
+        "requestResource": _named_resource(asked),
         "operation": attributes.operation,
         "userInfo": attributes.user.info(),
         "object": _typed(attributes.object, attributes),
@@ -186,6 +191,20 @@ def review_of(attributes: Attributes, uid: str, version: str) -> Object:
     }
 
 
+def _named_kind(attributes: Attributes) -> Object:
+    kind = attributes.kind
+    return {"group": kind.group, "version": kind.version, "kind": kind.kind}
+
+
+def _named_resource(attributes: Attributes) -> Object:
+    resource = attributes.resource
+    return {
+        "group": resource.group,
+        "version": resource.version,
+        "resource": resource.plural,
+    }
+
+
 def _typed(obj: Object | None, attributes: Attributes) -> Object | None:
     if obj is None or (obj.get("kind") and obj.get("apiVersion")):
         return obj
@@ -195,8 +214,11 @@ def _typed(obj: Object | None, attributes: Attributes) -> Object | None:
 
 def verdict_of(answer: Any, uid: str, version: str) -> Verdict:
     """Read an AdmissionReview response.  Raises CallFailed if it is none, or not ours."""
-    if not isinstance(answer, dict) or answer.get("kind") != "AdmissionReview":
-        raise CallFailed("expected webhook response of AdmissionReview")
+    answer = answer if isinstance(answer, dict) else {}
+    found = f"{answer.get('apiVersion') or '/'}, Kind={answer.get('kind') or ''}"
+    expected = f"admission.k8s.io/{version}, Kind=AdmissionReview"
+    if version == "v1" and found != expected:
+        raise CallFailed(f"expected webhook response of {expected}, got {found}")
     response = answer.get("response")
     if not isinstance(response, dict):
         raise CallFailed("webhook response was absent")
@@ -208,7 +230,10 @@ def verdict_of(answer: Any, uid: str, version: str) -> Verdict:
             raise CallFailed("webhook returned response.patch but not response.patchType=JSONPatch")
         patch = _patch_of(response["patch"])
     warnings = [str(one) for one in response.get("warnings") or ()]
-    return Verdict(bool(response.get("allowed")), response.get("status") or {}, patch, warnings)
+    annotations = response.get("auditAnnotations") or {}
+    return Verdict(
+        bool(response.get("allowed")), response.get("status") or {}, patch, warnings, annotations
+    )
 
 
 def _patch_of(encoded: object) -> list[Any]:

@@ -1,4 +1,4 @@
-"""Which requests a webhook or policy is meant for: rules, namespace and object selectors.  Pure.
+"""Which requests a webhook or policy is meant for: rules, versions, namespace and object selectors.
 
 Source: admissionregistration.k8s.io/v1 RuleWithOperations, NamedRuleWithOperations, MatchResources.
 """
@@ -6,8 +6,10 @@ Source: admissionregistration.k8s.io/v1 RuleWithOperations, NamedRuleWithOperati
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from todoku.api.meta import Object
+from todoku.api.resource import Resource
 from todoku.api.selectors import LabelSelector, from_selector
 from todoku.apiserver.config import Attributes, Objects
 
@@ -26,9 +28,53 @@ def is_exempt(attributes: Attributes) -> bool:
     return resource.group == "admissionregistration.k8s.io" and resource.plural in _EXEMPT
 
 
-def rule_matches(rule: Object, attributes: Attributes) -> bool:
+def matching_version(
+    rules: Sequence[Object], attributes: Attributes, objects: Objects, *, exact: bool
+) -> Resource | None:
+    """The version in which one of the rules names the request's resource; its own goes first, None if none does."""
+    if any(rule_matches(rule, attributes) for rule in rules):
+        return attributes.resource
+    if exact:
+        return None
+    for other in objects.equivalents(attributes.resource, attributes.subresource):
+        if any(rule_matches(rule, attributes, other) for rule in rules):
+            return other
+    return None
+
+
+async def shown_as(attributes: Attributes, version: Resource, objects: Objects) -> Attributes:
+    """The request as who asked for that version of its resource sees it."""
+    own = attributes.resource
+    if version is own:
+        return attributes
+    kind = version.gvk if attributes.kind == own.gvk else attributes.kind
+    shown = replace(attributes, resource=version, kind=kind, asked=attributes)
+    if attributes.kind == own.gvk:
+        shown.object = await _converted(attributes.object, own, version, objects)
+        shown.old = await _converted(attributes.old, own, version, objects)
+    return shown
+
+
+async def _converted(
+    obj: Object | None, own: Resource, wanted: Resource, objects: Objects
+) -> Object | None:
+    return None if obj is None else await objects.converted(obj, own, wanted)
+
+
+async def take_back(shown: Attributes, objects: Objects) -> None:
+    """What was changed in another version becomes the request's object."""
+    asked = shown.asked
+    if asked is None or shown.object is None:
+        return
+    if shown.kind == shown.resource.gvk:
+        asked.object = await objects.converted(shown.object, shown.resource, asked.resource)
+    else:
+        asked.object = shown.object
+
+
+def rule_matches(rule: Object, attributes: Attributes, version: Resource | None = None) -> bool:
     """One RuleWithOperations (resourceNames counts for policies only)."""
-    resource = attributes.resource
+    resource = version or attributes.resource
     names = rule.get("resourceNames") or ()
     return (
         _among(rule.get("operations"), attributes.operation)
@@ -100,4 +146,13 @@ def _has_labels(obj: Object | None) -> bool:
     return isinstance(obj, dict) and isinstance(obj.get("metadata"), dict)
 
 
-__all__ = ["LabelSelector", "Selectors", "is_exempt", "labels_of", "rule_matches"]
+__all__ = [
+    "LabelSelector",
+    "Selectors",
+    "is_exempt",
+    "labels_of",
+    "matching_version",
+    "rule_matches",
+    "shown_as",
+    "take_back",
+]

@@ -1,153 +1,173 @@
-"""MutatingAdmissionPolicy: CEL that builds what is merged into the object, or a JSON patch for it.
-
-`Object{spec: Object.spec{replicas: 3}}` and `JSONPatch{op: "add", …}` are typed literals upstream; the engine here has
-no such types, so `literals` writes them as maps before compiling.  Source: KEP-3962.
-"""
+"""MutatingAdmissionPolicy: CEL that builds what is merged into the object, or a JSON patch for it (KEP-3962)."""
 
 from __future__ import annotations
 
-import functools
-import re
+from collections.abc import Iterator
 from typing import Any
 
 from todoku.api import cel, patches, schemas
-from todoku.api.errors import ApiError, InternalError, Invalid, Path, invalid
+from todoku.api.cel.literals import as_maps
+from todoku.api.errors import ApiError
 from todoku.api.meta import Object, copy
 from todoku.api.patches import fieldsets, typed
-from todoku.apiserver.admission.base import Plugin, is_main, new_object
-from todoku.apiserver.admission.conditions import VARIABLES
-from todoku.apiserver.admission.policies import GROUP, Bound, Policies, bindings_for
+from todoku.api.schemas import Type
+from todoku.apiserver.admission.base import Plugin, new_object
+from todoku.apiserver.admission.conditions import Expressions
+from todoku.apiserver.admission.matching import take_back
+from todoku.apiserver.admission.policies import (
+    Bound,
+    Invoked,
+    Misconfigured,
+    Policies,
+    denial,
+    evaluation_of,
+)
 from todoku.apiserver.config import Attributes, Objects
 
-_TOKEN = re.compile(
-    r"""(?P<text>[rR]?(?:\"\"\"[\s\S]*?\"\"\"|'''[\s\S]*?'''|"(?:\\.|[^"\\])*"|'(?:\\.|[^'\\])*'))"""
-    r"""|(?P<message>(?<![\w.])(?:Object(?:\s*\.\s*\w+)*|JSONPatch)(?=\s*\{))"""
-    r"""|(?P<field>`[^`]*`|[A-Za-z_]\w*)(?=\s*:)"""
-    r"""|(?P<word>[A-Za-z_]\w*)|(?P<space>\s+)|(?P<other>.)"""
-)
+
+class Refused(Exception):
+    """A mutation cannot be made; the text says why."""
 
 
 class MutatingPolicies(Plugin):
     name = "MutatingAdmissionPolicy"
 
-    def __init__(self, objects: Objects, policies: Policies) -> None:
+    def __init__(self, objects: Objects, policies: Policies, expressions: Expressions) -> None:
         self._objects = objects
         self._policies = policies
+        self._expressions = expressions
 
     async def mutate(self, attributes: Attributes) -> None:
-        if attributes.operation not in ("CREATE", "UPDATE") or attributes.object is None:
+        """Every policy is applied; the first error that its failure policy does not ignore is the answer."""
+        if attributes.object is None:
             return
-        again: list[tuple[Bound, Object]] = []
-        for bound in await self._policies.concerning(attributes):
-            self._apply(bound, attributes)
-            again.append((bound, copy(attributes.object)))
-        for bound, seen in again:
-            spec = bound.policy.get("spec") or {}
-            if spec.get("reinvocationPolicy") == "IfNeeded" and seen != attributes.object:
-                self._apply(bound, attributes)
+        seen: dict[tuple[str, ...], Object | None] = attributes.kept.setdefault(self.name, {})
+        refusals: list[str] = []
+        for bound in self._policies.concerning(attributes):
+            if isinstance(bound, Misconfigured):
+                refusals.append(_refusal(bound.policy, bound.binding, bound.why))
+                continue
+            if attributes.again and not self._wants_again(bound, seen, attributes):
+                continue
+            invoked = await Invoked.of(bound, attributes, self._objects, self._expressions)
+            try:
+                await self._apply(invoked, attributes)
+            except (Refused, cel.CelError) as problem:
+                if not bound.fails_open:
+                    refusals.append(_refusal(bound.policy_name, bound.binding_name, str(problem)))
+            seen[bound.key] = copy(attributes.object)
+        if refusals:
+            raise denial(attributes, refusals[0], "Invalid")
 
-    async def validate(self, attributes: Attributes) -> None:
-        if attributes.operation in ("CREATE", "UPDATE") and is_main(
-            attributes, f"mutatingadmissionpolicies.{GROUP}"
-        ):
-            _check_syntax(attributes)
+    @staticmethod
+    def _wants_again(
+        bound: Bound, seen: dict[tuple[str, ...], Object | None], attributes: Attributes
+    ) -> bool:
+        return (
+            bound.spec.get("reinvocationPolicy") == "IfNeeded"
+            and bound.key in seen
+            and seen[bound.key] != attributes.object
+        )
 
-    def _apply(self, bound: Bound, attributes: Attributes) -> bool:
-        spec = bound.policy.get("spec") or {}
-        before = attributes.object
-        try:
-            for mutation in spec.get("mutations") or ():
-                bindings = bindings_for(bound, attributes, self._objects)
-                attributes.object = _mutated(mutation, attributes, bindings)
-        except (cel.CelError, fieldsets.FieldError, ApiError) as error:
-            attributes.object = before
-            if spec.get("failurePolicy", "Fail") == "Ignore":
-                return False
-            why = error.message if isinstance(error, ApiError) else str(error)
-            text = f"policy '{bound.policy_name}' with binding '{bound.binding_name}' denied request: {why}"
-            raise InternalError(f"Internal error occurred: {text}") from error
-        if attributes.object == before:
-            return False
-        attributes.resource.strategy.default(new_object(attributes))
-        return True
+    async def _apply(self, invoked: Invoked, attributes: Attributes) -> None:
+        """Make all mutations of a policy, each over what the one before made.  Raises Refused, CelError."""
+        if not invoked.applies():
+            return
+        shown, before = invoked.shown, invoked.shown.object
+        evaluation = invoked.evaluation
+        for index, mutation in enumerate(invoked.bound.spec.get("mutations") or ()):
+            if index:
+                evaluation = evaluation_of(invoked.bound, shown, self._objects, self._expressions)
+            type_ = type_of(shown, self._objects)
+            shown.object = _mutated(mutation, new_object(shown), type_, evaluation.value)
+            if shown.kind == shown.resource.gvk:
+                shown.resource.strategy.default(shown.object)
+        if shown.object != before:
+            await take_back(shown, self._objects)
+            attributes.reinvoke = True
 
 
-def _mutated(mutation: Object, attributes: Attributes, bindings: dict[str, Any]) -> Object:
-    """The object after one mutation.  Raises CelError, FieldError or ApiError."""
-    current = new_object(attributes)
+def _refusal(policy: str, binding: str, why: str) -> str:
+    if not binding:
+        return f"policy '{policy}' denied request: {why}"
+    return f"policy '{policy}' with binding '{binding}' denied request: {why}"
+
+
+def _mutated(mutation: Object, current: Object, type_: Type | None, value: Any) -> Object:
+    """The object after one mutation.  Raises Refused, CelError."""
     if mutation.get("patchType") == "JSONPatch":
-        expression = (mutation.get("jsonPatch") or {}).get("expression", "")
-        operations = _evaluate(expression, bindings)
-        patched = patches.json_patch(copy(current), [_plain(one) for one in operations])
-        return dict(patched)
-    expression = (mutation.get("applyConfiguration") or {}).get("expression", "")
-    configuration = _evaluate(expression, bindings)
+        return _json_patched(current, _evaluated(mutation, "jsonPatch", value))
+    configuration = _evaluated(mutation, "applyConfiguration", value)
     if not isinstance(configuration, dict):
-        raise cel.CelError("must evaluate to Object")
-    type_ = schemas.type_of(attributes.resource.schema) if attributes.resource.schema else None
+        raise Refused("unsupported return type from ApplyConfiguration expression")
+    try:
+        return _applied(current, configuration, type_)
+    except (fieldsets.FieldError, ApiError) as error:
+        why = error.message if isinstance(error, ApiError) else str(error)
+        raise Refused(f"error applying patch: {why}") from error
+
+
+def _evaluated(mutation: Object, field: str, value: Any) -> Any:
+    expression = str((mutation.get(field) or {}).get("expression", ""))
+    try:
+        return value(as_maps(expression))
+    except cel.CelError as error:
+        # what was evaluated is not what was written
+        raise cel.CelError(str(error).replace(as_maps(expression), expression)) from error
+
+
+def _json_patched(current: Object, operations: Any) -> Object:
+    if not isinstance(operations, list):
+        raise Refused("type mismatch: JSONPatchType.expression should evaluate to array")
+    try:
+        patched = patches.json_patch(copy(current), [_operation(one) for one in operations])
+    except ApiError as error:
+        if "test" in error.message and any(one.get("op") == "test" for one in operations):
+            return current  # a test that does not hold: the patch is not applied
+        raise Refused(f"JSONPath: {error.message}") from error
+    return dict(patched)
+
+
+def _operation(operation: Any) -> Any:
+    if not isinstance(operation, dict):
+        raise Refused(
+            "type mismatch: JSONPatchType.expression should evaluate to array of JSONPatch"
+        )
+    return {key: one for key, one in operation.items() if one is not None or key == "value"}
+
+
+def type_of(attributes: Attributes, objects: Objects) -> Type | None:
+    """The schema of what is admitted: of a subresource's own kind too."""
+    if attributes.kind == attributes.resource.gvk:
+        return objects.schema(attributes.resource)
+    name = schemas.names_by_kind().get(attributes.kind)
+    return schemas.type_of(name) if name else None
+
+
+def _applied(current: Object, configuration: Object, type_: Type | None) -> Object:
+    """The configuration merged by the types of the fields.  Raises Refused, FieldError."""
     if type_ is None:
         return dict(patches.merge_patch(current, configuration))
-    merged = typed.merge(current, configuration, type_)
-    return dict(merged)
+    atomic = list(_atomics(configuration, type_, ""))
+    if atomic:
+        listed = ", ".join(atomic)
+        why = f"may not mutate atomic arrays, maps or structs: {listed}"
+        raise Refused(f"error applying patch: invalid ApplyConfiguration: {why}")
+    return dict(typed.merge(current, configuration, type_))
 
 
-def _evaluate(expression: str, bindings: dict[str, Any]) -> Any:
-    return cel.compile_expression(literals(expression), VARIABLES).evaluate(bindings)
-
-
-def _plain(operation: Any) -> Any:
-    return (
-        {key: value for key, value in operation.items() if value is not None}
-        if isinstance(operation, dict)
-        else operation
-    )
-
-
-def _check_syntax(attributes: Attributes) -> None:
-    problems = []
-    for index, mutation in enumerate(
-        (new_object(attributes).get("spec") or {}).get("mutations") or ()
-    ):
-        for field in ("applyConfiguration", "jsonPatch"):
-            expression = (mutation.get(field) or {}).get("expression")
-            if not expression:
-                continue
-            try:
-                cel.compile_expression(literals(str(expression)), VARIABLES)
-            except cel.CelError as error:
-                path = Path("spec") / "mutations" / index / field / "expression"
-                problems.append(invalid(path, expression, str(error)))
-    if problems:
-        raise Invalid.of(attributes.resource.kind, GROUP, attributes.name, problems)
-
-
-@functools.lru_cache(maxsize=1024)
-def literals(expression: str) -> str:
-    """The expression with message literals written as maps: `Object{a: 1}` becomes `{"a": 1}`."""
-    out: list[str] = []
-    braces: list[bool] = []  # for each open bracket, whether it is a message's
-    message_next = False
-    start_of_field = False
-    for match in _TOKEN.finditer(expression):
-        kind, text = match.lastgroup, match.group()
-        if kind == "message":
-            message_next = True
-            continue
-        if kind == "field" and braces and braces[-1] and start_of_field:
-            out.append('"' + text.strip("`") + '"')
-            start_of_field = False
-            continue
-        out.append(text)
-        if text in ("{", "(", "["):
-            braces.append(text == "{" and message_next)
-            start_of_field = True
-            message_next = False
-        elif text in ("}", ")", "]"):
-            if braces:
-                braces.pop()
-            start_of_field = False
-        elif text == ",":
-            start_of_field = True
-        elif kind != "space" and text != "?":
-            start_of_field = False
-    return "".join(out)
+def _atomics(value: Any, type_: Type, path: str) -> Iterator[str]:
+    """Where a configuration sets what can only be replaced as a whole."""
+    if isinstance(value, dict):
+        if type_.kind in ("struct", "map", "any") and type_.map_type == "atomic":
+            yield path
+        for key, child in value.items():
+            below = type_.fields.get(key) if type_.kind == "struct" else type_.items
+            if below is not None:
+                yield from _atomics(child, below, f"{path}.{key}")
+    elif isinstance(value, list) and type_.kind == "list":
+        if type_.list_type == "atomic":
+            yield path
+        for index, child in enumerate(value):
+            if type_.items is not None:
+                yield from _atomics(child, type_.items, f"{path}[{index}]")

@@ -1,25 +1,31 @@
-"""ValidatingAdmissionPolicy: rules in CEL, bound to what they judge and to parameters.
+"""Admission policies and their bindings: which concern a request, with which parameters.
 
-Source: KEP-3488; admissionregistration.k8s.io/v1.
+Source: KEP-3488, KEP-3962; admissionregistration.k8s.io/v1.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
-from todoku.aio import log as logs
 from todoku.api import cel
-from todoku.api.errors import ApiError, Forbidden, Invalid, Path, from_status, invalid
-from todoku.api.meta import Object
+from todoku.api.errors import ApiError, Forbidden, from_status
+from todoku.api.meta import GroupVersionKind, Object
+from todoku.api.resource import Resource
 from todoku.api.selectors import from_selector
-from todoku.apiserver.admission.base import Plugin, is_main, new_object
-from todoku.apiserver.admission.conditions import VARIABLES, Conditions, bindings_of, truth
-from todoku.apiserver.admission.matching import Selectors, is_exempt, rule_matches
+from todoku.apiserver.admission.conditions import (
+    ConditionsFailed,
+    Evaluation,
+    Expressions,
+    conditions_hold,
+)
+from todoku.apiserver.admission.matching import (
+    Selectors,
+    is_exempt,
+    matching_version,
+    shown_as,
+)
 from todoku.apiserver.config import Attributes, Objects
-
-log = logs.get(__name__)
 
 GROUP = "admissionregistration.k8s.io"
 _CODES = {"Invalid": 422, "Forbidden": 403, "Unauthorized": 401, "RequestEntityTooLarge": 413}
@@ -32,6 +38,7 @@ class Bound:
     policy: Object
     binding: Object
     params: Object | None
+    version: Resource  # in which it sees the request
 
     @property
     def policy_name(self) -> str:
@@ -41,221 +48,211 @@ class Bound:
     def binding_name(self) -> str:
         return str(self.binding["metadata"]["name"])
 
+    @property
+    def spec(self) -> Object:
+        return self.policy.get("spec") or {}
+
+    @property
+    def fails_open(self) -> bool:
+        return bool(self.spec.get("failurePolicy", "Fail") == "Ignore")
+
+    @property
+    def key(self) -> tuple[str, ...]:
+        """Unlike that of any other invocation for the request."""
+        metadata = (self.params or {}).get("metadata") or {}
+        params = (metadata.get("namespace", ""), metadata.get("name", ""))
+        return (self.policy_name, self.binding_name, *params)
+
+
+@dataclass(frozen=True, slots=True)
+class Misconfigured:
+    """A policy, or one of its bindings, cannot be applied; the failure policy says Fail."""
+
+    policy: str
+    binding: str  # "" if it is the policy
+    why: str
+
 
 class ParamsMissing(Exception):
-    """The parameters a binding names are not there and the request may not pass without."""
+    """The parameters of a binding cannot be given; the text says why."""
 
 
 class Policies:
     """Policies of one kind and their bindings, as far as they concern a request."""
 
-    def __init__(self, objects: Objects, kind: str, conditions: Conditions) -> None:
+    def __init__(self, objects: Objects, kind: str) -> None:
         self._objects = objects
-        self._kind = kind
-        self._conditions = conditions
         self._policies = f"{kind.lower()}policies.{GROUP}"
         self._bindings = f"{kind.lower()}policybindings.{GROUP}"
+        self._read: tuple[int, int] | None = None
+        self._known: Sequence[tuple[Object, Sequence[Object]]] = ()
 
-    async def concerning(self, attributes: Attributes) -> list[Bound]:
-        """Every policy to apply, once for each binding and parameter object.  Raises ApiError."""
-        if is_exempt(attributes):
-            return []
-        found: list[Bound] = []
-        for policy in self._sorted(self._policies):
-            spec = policy.get("spec") or {}
-            name = policy["metadata"]["name"]
-            if not _constraints_match(spec.get("matchConstraints"), attributes, self._objects):
-                continue
-            bindings = [
-                one for one in self._sorted(self._bindings)
-                if (one.get("spec") or {}).get("policyName") == name
-                and _resources_match((one.get("spec") or {}).get("matchResources"), attributes, self._objects)
-            ]  # fmt: skip
-            if not bindings:
-                continue
-            fails_open = spec.get("failurePolicy", "Fail") == "Ignore"
-            if not await self._conditions.hold(
-                spec.get("matchConditions") or (),
-                attributes,
-                fails_open=fails_open,
-                what=f"{self._kind}Policy '{name}'",
-            ):
-                continue
-            for binding in bindings:
-                found += self._with_params(policy, binding, attributes, fails_open=fails_open)
-        return found
+    def concerning(self, attributes: Attributes) -> Iterator[Bound | Misconfigured]:
+        """Every policy to apply, once for each binding and parameter object."""
+        known = self._all()
+        if not known or is_exempt(attributes):
+            return
+        for policy, bindings in known:
+            yield from self._bound(policy, bindings, attributes)
+
+    def _all(self) -> Sequence[tuple[Object, Sequence[Object]]]:
+        """The policies that have bindings, and these; read again only when one changed."""
+        generations = (
+            self._objects.generation(self._policies),
+            self._objects.generation(self._bindings),
+        )
+        if generations != self._read:
+            self._read = generations
+            bindings = self._sorted(self._bindings)
+            found = []
+            for policy in self._sorted(self._policies):
+                name = policy["metadata"]["name"]
+                own = [one for one in bindings if (one.get("spec") or {}).get("policyName") == name]
+                if own:
+                    found.append((policy, own))
+            self._known = found
+        return self._known
 
     def _sorted(self, resource: str) -> list[Object]:
         found = self._objects.list(resource)
         return sorted(found, key=lambda one: str(one["metadata"]["name"])) if found else []
 
-    def _with_params(
-        self, policy: Object, binding: Object, attributes: Attributes, *, fails_open: bool
-    ) -> Iterator[Bound]:
-        kind = (policy.get("spec") or {}).get("paramKind")
-        reference = (binding.get("spec") or {}).get("paramRef")
-        if not kind or not reference:
-            yield Bound(policy, binding, None)
-            return
-        params = self._params(kind, reference, attributes.namespace)
-        for one in params:
-            yield Bound(policy, binding, one)
-        if (
-            not params
-            and reference.get("parameterNotFoundAction", "Deny") == "Deny"
-            and not fails_open
-        ):
-            text = (
-                f"policy '{policy['metadata']['name']}' with binding '{binding['metadata']['name']}' denied "
-                "request: no params found for policy binding with `Deny` parameterNotFoundAction"
-            )
-            raise Forbidden.of(attributes.resource.name, attributes.name, text)
-
-    def _params(self, kind: Object, reference: Object, namespace: str) -> Sequence[Object]:
-        """The parameter objects a binding means; cluster-wide kinds have no namespace."""
-        group, _, _ = str(kind.get("apiVersion", "")).rpartition("/")
-        plural = _plural(str(kind.get("kind", "")))
-        resource = f"{plural}.{group}" if group else plural
-        where = reference.get("namespace") or namespace
-        try:
-            candidates = list(self._objects.list(resource))
-        except KeyError:
-            return []  # a kind that is not served (any more)
-        scoped = [one for one in candidates if one["metadata"].get("namespace", "") in ("", where)]
-        if reference.get("name"):
-            return [one for one in scoped if one["metadata"]["name"] == reference["name"]]
-        selector = from_selector(reference.get("selector") or {})
-        return [one for one in scoped if selector.matches(one["metadata"].get("labels"))]
-
-
-class ValidatingPolicies(Plugin):
-    name = "ValidatingAdmissionPolicy"
-
-    def __init__(self, objects: Objects, policies: Policies) -> None:
-        self._objects = objects
-        self._policies = policies
-
-    async def validate(self, attributes: Attributes) -> None:
-        if attributes.operation in ("CREATE", "UPDATE") and is_main(
-            attributes, f"validatingadmissionpolicies.{GROUP}"
-        ):
-            _check_syntax(attributes)
-        for bound in await self._policies.concerning(attributes):
-            self._judge(bound, attributes)
-
-    def _judge(self, bound: Bound, attributes: Attributes) -> None:
-        spec = bound.policy.get("spec") or {}
-        actions = (bound.binding.get("spec") or {}).get("validationActions") or ["Deny"]
+    def _bound(
+        self, policy: Object, bindings: Sequence[Object], attributes: Attributes
+    ) -> Iterator[Bound | Misconfigured]:
+        spec, name = policy.get("spec") or {}, policy["metadata"]["name"]
         fails_open = spec.get("failurePolicy", "Fail") == "Ignore"
-        bindings = bindings_for(bound, attributes, self._objects)
-        for validation in spec.get("validations") or ():
-            problem = _problem(validation, bindings, fails_open=fails_open)
-            if problem is None:
+        constraints = spec.get("matchConstraints") or {}
+        if not constraints.get("resourceRules"):
+            return
+        version = _matched(constraints, attributes, self._objects)
+        if version is None:
+            return
+        try:
+            params_of = self._param_source(spec.get("paramKind"))
+        except ParamsMissing as problem:
+            if not fails_open:
+                yield Misconfigured(name, "", f"failed to configure policy: {problem}")
+            return
+        for binding in bindings:
+            reference = binding.get("spec") or {}
+            if _matched(reference.get("matchResources"), attributes, self._objects) is None:
                 continue
-            who = f"ValidatingAdmissionPolicy '{bound.policy_name}' with binding '{bound.binding_name}'"
-            if "Warn" in actions:
-                attributes.warnings.append(f"Validation failed for {who}: {problem}")
-            if "Audit" in actions:
-                log.info("Policy violated", policy=bound.policy_name, why=problem)
-            if "Deny" in actions:
-                reason = str(validation.get("reason") or "Invalid")
-                raise _denial(attributes, f"{who} denied request: {problem}", problem, reason)
+            try:
+                params = self._params(params_of, reference.get("paramRef"), attributes.namespace)
+            except ParamsMissing as problem:
+                if not fails_open:
+                    why = f"failed to configure binding: {problem}"
+                    yield Misconfigured(name, binding["metadata"]["name"], why)
+                continue
+            for one in params:
+                yield Bound(policy, binding, one, version)
+
+    def _param_source(self, kind: Object | None) -> Resource | None:
+        """The resource that parameters are objects of; None if the policy takes none.  Raises ParamsMissing."""
+        if not kind:
+            return None
+        group, _, version = str(kind.get("apiVersion", "")).rpartition("/")
+        gvk = GroupVersionKind(group, version, str(kind.get("kind", "")))
+        found = self._objects.served(gvk)
+        if found is None:
+            named = f"{group}/{version}, Kind={gvk.kind}"
+            raise ParamsMissing(f"failed to find resource referenced by paramKind: '{named}'")
+        return found
+
+    def _params(
+        self, source: Resource | None, reference: Object | None, namespace: str
+    ) -> Sequence[Object | None]:
+        """The parameter objects a binding means; one None if there are to be none.  Raises ParamsMissing."""
+        if source is None or not reference:
+            return [None]
+        where = reference.get("namespace") or ""
+        if source.namespaced:
+            where = where or namespace
+            if not where:
+                raise ParamsMissing(
+                    "cannot use namespaced paramRef in policy binding that matches cluster-scoped resources"
+                )
+        elif where:
+            raise ParamsMissing(
+                "paramRef.namespace must not be provided for a cluster-scoped `paramKind`"
+            )
+        found = self._select(source, reference, where)
+        if not found and reference.get("parameterNotFoundAction", "Deny") == "Deny":
+            raise ParamsMissing(
+                "no params found for policy binding with `Deny` parameterNotFoundAction"
+            )
+        return found
+
+    def _select(self, source: Resource, reference: Object, namespace: str) -> list[Object]:
+        if reference.get("name"):
+            one = self._objects.get(source.name, reference["name"], namespace)
+            return [] if one is None else [one]
+        selector = from_selector(reference.get("selector") or {})
+        candidates = self._objects.list(source.name, namespace or None)
+        return [one for one in candidates if selector.matches(one["metadata"].get("labels"))]
 
 
-def bindings_for(bound: Bound, attributes: Attributes, objects: Objects) -> dict[str, Any]:
-    """All variables of a policy's expressions; `variables.x` are computed in the order they are declared."""
+class Invoked:
+    """One policy, binding and parameter object over the request as it sees it."""
+
+    def __init__(self, bound: Bound, shown: Attributes, evaluation: Evaluation) -> None:
+        self.bound = bound
+        self.shown = shown
+        self.evaluation = evaluation
+
+    @classmethod
+    async def of(
+        cls, bound: Bound, attributes: Attributes, objects: Objects, expressions: Expressions
+    ) -> Invoked:
+        shown = await shown_as(attributes, bound.version, objects)
+        return cls(bound, shown, evaluation_of(bound, shown, objects, expressions))
+
+    def applies(self) -> bool:
+        """Whether its match conditions hold.  Raises CelError."""
+        try:
+            return conditions_hold(
+                self.bound.spec.get("matchConditions") or (),
+                self.evaluation,
+                fails_open=self.bound.fails_open,
+                what=f"policy '{self.bound.policy_name}'",
+            )
+        except ConditionsFailed as failure:
+            raise cel.CelError(str(failure)) from failure
+
+
+def evaluation_of(
+    bound: Bound, attributes: Attributes, objects: Objects, expressions: Expressions
+) -> Evaluation:
+    """All variables of a policy's expressions."""
     namespace = None
     if attributes.namespace and attributes.resource.name != "namespaces":
         namespace = objects.get("namespaces", attributes.namespace)
-    bindings = bindings_of(attributes)
-    bindings |= {"params": bound.params, "namespaceObject": namespace, "variables": {}}
-    for variable in (bound.policy.get("spec") or {}).get("variables") or ():
-        try:
-            program = cel.compile_expression(str(variable.get("expression", "")), VARIABLES)
-            bindings["variables"][variable["name"]] = program.evaluate(bindings)
-        except cel.CelError as error:
-            # an expression that needs the variable fails then, one that does not is not disturbed
-            log.debug("Policy variable failed", policy=bound.policy_name, why=error)
-    return bindings
+    evaluation = expressions.over(attributes, params=bound.params, namespaceObject=namespace)
+    evaluation.define(bound.spec.get("variables") or ())
+    return evaluation
 
 
-def _problem(validation: Object, bindings: Mapping[str, Any], *, fails_open: bool) -> str | None:
-    """Why a validation does not hold; None if it does."""
-    expression = str(validation.get("expression", ""))
-    try:
-        if truth(expression, bindings, VARIABLES):
-            return None
-    except cel.CelError as error:
-        return None if fails_open else f"expression '{expression}' resulted in error: {error}"
-    return _message(validation, bindings) or f"failed expression: {expression.strip()}"
-
-
-def _message(validation: Object, bindings: Mapping[str, Any]) -> str:
-    expression = validation.get("messageExpression")
-    if expression:
-        try:
-            text = cel.compile_expression(str(expression), VARIABLES).evaluate(bindings)
-            if isinstance(text, str) and text.strip() and "\n" not in text:
-                return text.strip()
-        except cel.CelError as error:
-            log.debug("Message expression failed", why=error)
-    return str(validation.get("message") or "").strip()
-
-
-def _denial(attributes: Attributes, text: str, problem: str, reason: str) -> ApiError:
+def denial(attributes: Attributes, text: str, reason: str) -> ApiError:
+    """A policy's refusal: worded as forbidden, with the reason and code that it gives."""
     error = Forbidden.of(attributes.resource.name, attributes.name, text)
     status = error.status()
     status |= {"reason": reason, "code": _CODES.get(reason, 422)}
-    status["details"] = status.get("details", {}) | {"causes": [{"message": problem}]}
+    status["details"] = status.get("details", {}) | {"causes": [{"message": text}]}
     return from_status(status)
 
 
-def _check_syntax(attributes: Attributes) -> None:
-    """A policy whose expressions do not compile is refused when it is written."""
-    spec = new_object(attributes).get("spec") or {}
-    problems = []
-    for field, rows in (
-        ("validations", "expression"),
-        ("variables", "expression"),
-        ("matchConditions", "expression"),
-    ):
-        for index, row in enumerate(spec.get(field) or ()):
-            expression = str(row.get(rows, ""))
-            try:
-                cel.compile_expression(expression, VARIABLES)
-            except cel.CelError as error:
-                path = Path("spec") / field / index / rows
-                problems.append(invalid(path, expression, str(error)))
-    if problems:
-        raise Invalid.of(attributes.resource.kind, GROUP, attributes.name, problems)
-
-
-def _constraints_match(
-    constraints: Object | None, attributes: Attributes, objects: Objects
-) -> bool:
-    return bool((constraints or {}).get("resourceRules")) and _resources_match(
-        constraints, attributes, objects
-    )
-
-
-def _resources_match(resources: Object | None, attributes: Attributes, objects: Objects) -> bool:
-    """MatchResources: no rules mean every resource the policy itself matched."""
+def _matched(resources: Object | None, attributes: Attributes, objects: Objects) -> Resource | None:
+    """The version that MatchResources mean; without rules every resource, None if the request is not meant."""
     if not resources:
-        return True
-    if any(rule_matches(rule, attributes) for rule in resources.get("excludeResourceRules") or ()):
-        return False
+        return attributes.resource
+    exact = resources.get("matchPolicy", "Equivalent") == "Exact"
+    excluded = resources.get("excludeResourceRules") or ()
+    if excluded and matching_version(excluded, attributes, objects, exact=exact) is not None:
+        return None
+    version: Resource | None = attributes.resource
     rules = resources.get("resourceRules") or ()
-    if rules and not any(rule_matches(rule, attributes) for rule in rules):
-        return False
+    if rules:
+        version = matching_version(rules, attributes, objects, exact=exact)
     selectors = Selectors(resources.get("namespaceSelector"), resources.get("objectSelector"))
-    return selectors.matches(attributes, objects)
-
-
-def _plural(kind: str) -> str:
-    """The usual plural of a kind, which custom resources follow as well."""
-    lower = kind.lower()
-    if lower.endswith(("s", "x", "ch", "sh")):
-        return f"{lower}es"
-    if lower.endswith("y") and lower[-2:-1] not in "aeiou":
-        return f"{lower[:-1]}ies"
-    return f"{lower}s"
+    return version if selectors.matches(attributes, objects) else None

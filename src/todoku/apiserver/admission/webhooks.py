@@ -1,8 +1,8 @@
 """MutatingAdmissionWebhook and ValidatingAdmissionWebhook.
 
 Mutating webhooks run one after the other, in the order of their configurations' names; when one of them changed the
-object, the built-in mutating plugins run once more, and webhooks that asked to be reinvoked do too if the object
-changed after they saw it.  Validating webhooks run all at once.
+object, all mutating plugins run once more, and of the webhooks those that asked to be reinvoked and did not see the
+last change.  Validating webhooks run all at once.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from collections.abc import Sequence
 from todoku.api import patches
 from todoku.api.errors import ApiError, InternalError
 from todoku.api.meta import Object, copy
-from todoku.apiserver.admission.base import Plugin, is_main, new_object
-from todoku.apiserver.admission.conditions import Conditions, MatchConditionSyntax
-from todoku.apiserver.admission.hooks import Caller, Hook, denial
-from todoku.apiserver.admission.matching import is_exempt, rule_matches
-from todoku.apiserver.config import AdmissionPlugin, Attributes, Objects
+from todoku.apiserver.admission.base import Plugin, refusal
+from todoku.apiserver.admission.conditions import ConditionsFailed, Expressions, conditions_hold
+from todoku.apiserver.admission.hooks import Caller, Hook, Verdict, denial
+from todoku.apiserver.admission.matching import is_exempt, matching_version, shown_as, take_back
+from todoku.apiserver.config import Attributes, Objects
 
 MUTATING = "mutatingwebhookconfigurations.admissionregistration.k8s.io"
 VALIDATING = "validatingwebhookconfigurations.admissionregistration.k8s.io"
@@ -26,96 +26,93 @@ VALIDATING = "validatingwebhookconfigurations.admissionregistration.k8s.io"
 class Hooks:
     """The webhooks of one kind of configuration, read again only when one changed."""
 
-    def __init__(self, objects: Objects, resource: str, conditions: Conditions) -> None:
-        self._objects = objects
+    def __init__(self, objects: Objects, resource: str, expressions: Expressions) -> None:
+        self.objects = objects
         self._resource = resource
-        self._conditions = conditions
+        self._expressions = expressions
         self._generation: int | None = None
         self._hooks: Sequence[Hook] = ()
 
-    async def matching(self, attributes: Attributes) -> list[Hook]:
-        """The webhooks to call for a request.  Raises when a match condition cannot be evaluated."""
-        if is_exempt(attributes):
-            return []
-        return [hook for hook in self._all() if await self._matches(hook, attributes)]
+    async def shown(self, hook: Hook, attributes: Attributes) -> Attributes | None:
+        """The request as the hook sees it; None if it does not concern the hook.
 
-    async def _matches(self, hook: Hook, attributes: Attributes) -> bool:
-        return (
-            any(rule_matches(rule, attributes) for rule in hook.rules)
-            and hook.selectors.matches(attributes, self._objects)
-            and await self._conditions.hold(
+        Raises Forbidden when a match condition cannot be evaluated.
+        """
+        version = matching_version(hook.rules, attributes, self.objects, exact=hook.exact)
+        if version is None or not hook.selectors.matches(attributes, self.objects):
+            return None
+        shown = await shown_as(attributes, version, self.objects)
+        return shown if self._conditions_hold(hook, shown) else None
+
+    def _conditions_hold(self, hook: Hook, attributes: Attributes) -> bool:
+        if not hook.conditions:
+            return True
+        try:
+            return conditions_hold(
                 hook.conditions,
-                attributes,
+                self._expressions.over(attributes),
                 fails_open=hook.fails_open,
                 what=f'webhook "{hook.name}"',
             )
-        )
+        except ConditionsFailed as failure:
+            raise refusal(attributes, str(failure)) from failure
 
-    def _all(self) -> Sequence[Hook]:
-        generation = self._objects.generation(self._resource)
+    def all(self, attributes: Attributes) -> Sequence[Hook]:
+        """Every hook, in order; none for the objects that configure admission."""
+        generation = self.objects.generation(self._resource)
         if generation != self._generation:
             self._generation = generation
             configurations = sorted(
-                self._objects.list(self._resource), key=lambda one: str(one["metadata"]["name"])
+                self.objects.list(self._resource), key=lambda one: str(one["metadata"]["name"])
             )
             self._hooks = [
-                Hook.of(one["metadata"]["name"], wire)
+                Hook.of(one["metadata"]["name"], wire, index)
                 for one in configurations
-                for wire in one.get("webhooks") or ()
+                for index, wire in enumerate(one.get("webhooks") or ())
             ]
-        return self._hooks
+        return () if not self._hooks or is_exempt(attributes) else self._hooks
 
 
-class _Configured(Plugin):
-    """Both plugins also refuse configurations whose match conditions do not compile."""
-
-    resource = ""
-
-    def _check(self, attributes: Attributes) -> None:
-        if attributes.operation in ("CREATE", "UPDATE") and is_main(attributes, self.resource):
-            MatchConditionSyntax.check(attributes, new_object(attributes).get("webhooks") or ())
-
-
-class MutatingWebhooks(_Configured):
+class MutatingWebhooks(Plugin):
     name = "MutatingAdmissionWebhook"
-    resource = MUTATING
 
-    def __init__(self, hooks: Hooks, caller: Caller, earlier: Sequence[AdmissionPlugin]) -> None:
+    def __init__(self, hooks: Hooks, caller: Caller) -> None:
         self._hooks = hooks
         self._caller = caller
-        self._earlier = earlier
 
     async def mutate(self, attributes: Attributes) -> None:
-        hooks = await self._hooks.matching(attributes)
-        if not hooks:
-            return
-        seen: dict[str, Object | None] = {}
-        changed = False
-        for hook in hooks:
-            changed |= await self._apply(hook, attributes)
-            seen[hook.name] = copy(attributes.object)
-        if not changed:
-            return
-        for plugin in self._earlier:
-            await plugin.mutate(attributes)
-        for hook in await self._hooks.matching(attributes):
-            if hook.reinvoked and seen.get(hook.name) != attributes.object:
-                await self._apply(hook, attributes)
+        seen: dict[tuple[str, int], Object | None] = attributes.kept.setdefault(self.name, {})
+        for hook in self._hooks.all(attributes):
+            if attributes.again and not self._wants_again(hook, seen, attributes):
+                continue
+            shown = await self._hooks.shown(hook, attributes)
+            if shown is None:
+                continue
+            if await self._apply(hook, shown):
+                await take_back(shown, self._hooks.objects)
+                attributes.reinvoke = True
+            seen[hook.key] = copy(attributes.object)
 
-    async def validate(self, attributes: Attributes) -> None:
-        self._check(attributes)
+    @staticmethod
+    def _wants_again(
+        hook: Hook, seen: dict[tuple[str, int], Object | None], attributes: Attributes
+    ) -> bool:
+        return hook.reinvoked and hook.key in seen and seen[hook.key] != attributes.object
 
     async def _apply(self, hook: Hook, attributes: Attributes) -> bool:
         """Ask one webhook and apply its patch; whether the object changed."""
         verdict = await self._caller.ask(hook, attributes)
         if verdict is None:
             return False
-        attributes.warnings.extend(verdict.warnings)
+        _note(hook, verdict, attributes)
         if not verdict.allowed:
             raise denial(hook, verdict.status)
-        if not verdict.patch or attributes.object is None:
+        if not verdict.patch:
             return False
         before = attributes.object
+        if before is None:
+            text = f'admission webhook "{hook.name}" attempted to modify the object, which is not supported for this operation'
+            raise InternalError(f"Internal error occurred: {text}")
         try:
             patched = patches.json_patch(copy(before), verdict.patch)
         except ApiError as error:
@@ -123,25 +120,28 @@ class MutatingWebhooks(_Configured):
         if not isinstance(patched, dict) or patched == before:
             return False
         attributes.object = patched
-        attributes.resource.strategy.default(patched)
+        if attributes.kind == attributes.resource.gvk:
+            attributes.resource.strategy.default(patched)
         return True
 
 
-class ValidatingWebhooks(_Configured):
+class ValidatingWebhooks(Plugin):
     name = "ValidatingAdmissionWebhook"
-    resource = VALIDATING
 
     def __init__(self, hooks: Hooks, caller: Caller) -> None:
         self._hooks = hooks
         self._caller = caller
 
     async def validate(self, attributes: Attributes) -> None:
-        self._check(attributes)
-        hooks = await self._hooks.matching(attributes)
-        if not hooks:
+        concerned = []
+        for hook in self._hooks.all(attributes):
+            shown = await self._hooks.shown(hook, attributes)
+            if shown is not None:
+                concerned.append((hook, shown))
+        if not concerned:
             return
         outcomes = await asyncio.gather(
-            *(self._judge(hook, attributes) for hook in hooks), return_exceptions=True
+            *(self._judge(hook, shown) for hook, shown in concerned), return_exceptions=True
         )
         for outcome in outcomes:
             if isinstance(outcome, BaseException):
@@ -151,6 +151,13 @@ class ValidatingWebhooks(_Configured):
         verdict = await self._caller.ask(hook, attributes)
         if verdict is None:
             return
-        attributes.warnings.extend(verdict.warnings)
+        _note(hook, verdict, attributes)
         if not verdict.allowed:
             raise denial(hook, verdict.status)
+
+
+def _note(hook: Hook, verdict: Verdict, attributes: Attributes) -> None:
+    """Warnings for the client and annotations for the audit log count whatever the verdict is."""
+    attributes.warnings.extend(verdict.warnings)
+    for key, value in verdict.annotations.items():
+        attributes.annotations[f"{hook.name}/{key}"] = str(value)
