@@ -2,11 +2,16 @@
 
 import asyncio
 import ssl
+from types import SimpleNamespace
 
 import pytest
 
 from tests.support.apiserver import running_api
+from todoku.apiserver.cache import Collection, Event
 from todoku.apiserver.config import Timings
+from todoku.apiserver.encoding import cached
+from todoku.apiserver.http import HttpSink
+from todoku.storage.store import Entry
 
 CONFIG_MAPS = "/api/v1/namespaces/default/configmaps"
 
@@ -225,3 +230,50 @@ async def test_a_watch_from_a_far_revision_ends_when_its_time_is_over(api):
     query = "watch=true&resourceVersion=999999&timeoutSeconds=1"
     response, data = await api.raw("GET", f"{CONFIG_MAPS}?{query}")
     assert (response.status, data) == (200, b"")
+
+
+async def test_a_closed_connection_has_nothing_buffered(api):
+    """The moment between a client's leaving and its watch's end: an event must not stumble over it."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(api.config.cert_file, api.config.key_file)
+    served = asyncio.get_running_loop().create_future()
+    server = await asyncio.start_server(
+        lambda _, writer: served.set_result(writer), "127.0.0.1", 0, ssl=context
+    )
+    trusting = ssl.create_default_context(cafile=api.ca_file)
+    trusting.check_hostname = False
+    async with server, asyncio.timeout(5):
+        address = server.sockets[0].getsockname()
+        _, client = await asyncio.open_connection(*address, ssl=trusting)
+        writer = await served
+        sink = HttpSink(SimpleNamespace(transport=writer.transport, version=(1, 1)))
+        client.transport.abort()
+        writer.transport.close()
+        writer.transport.close()  # from now on it has no protocol left to ask
+        sink.write(b"late")
+        await sink.drain()
+        assert sink.buffered_bytes() == 0
+
+
+def test_a_broken_watcher_does_not_stop_the_others():
+    class Watcher:
+        def __init__(self, broken):
+            self.broken, self.events, self.closed = broken, [], False
+
+        def push(self, event):
+            if self.broken:
+                raise RuntimeError("broken")
+            self.events.append(event)
+
+        def close(self):
+            self.closed = True
+
+    collection = Collection(b"/registry/core/configmaps/", 0)
+    good, bad = Watcher(False), Watcher(True)
+    collection.followers |= {good, bad}
+    entry = Entry(b"/registry/core/configmaps/default/a", b'{"metadata":{}}', 1, 1)
+    for revision in (1, 2):
+        collection.apply(Event(entry.key, revision, cached(entry, "default", "a"), None))
+    assert len(good.events) == 2
+    assert bad.closed
+    assert collection.followers == {good}

@@ -103,7 +103,12 @@ class Collection:
         self.changed = event.revision
         self.history.append(event)
         for follower in tuple(self.followers):
-            follower.push(event)
+            try:
+                follower.push(event)
+            except Exception:  # one broken watcher must not stop the others
+                log.exception("Watcher dropped", collection=self.prefix.decode())
+                self.followers.discard(follower)
+                follower.close()
         event.encodings.clear()
         for handler in tuple(self.handlers):
             handler(event.old, event.new)
