@@ -3,7 +3,7 @@ import json
 import pytest
 
 from todoku.api import schemas
-from todoku.api.errors import BadRequest
+from todoku.api.errors import Unclassified
 from todoku.api.patches import ApplyConflict, apply, track_update
 from todoku.api.patches.fieldsets import decode, encode, show
 
@@ -183,10 +183,23 @@ def test_objects_without_owners_are_owned_by_before_first_apply():
             r'.spec.template.spec.containers: duplicate entries for key \[name="a"\]',
         ),
         (deployment(replica=1), "\\.spec\\.replica: field not declared in schema"),
+        (
+            deployment(replicas="2"),
+            ".spec.replicas: expected numeric \\(int or float\\), got string",
+        ),
+        (
+            deployment({"name": "a", "image": 1}),
+            r'.containers\[name="a"\].image: expected string, got &value.valueUnstructured\{Value:1\}',
+        ),
+        (
+            deployment(replica=1, selector=[], paused="no"),
+            "errors:\n  .spec.selector: expected map, got &{\\[\\]}\n"
+            "  .spec.replica: field not declared in schema\n  .spec.paused: expected boolean, got &{no}",
+        ),
     ],
 )
 def test_configurations_that_do_not_fit_are_refused(obj, message):
-    with pytest.raises(BadRequest, match=message):
+    with pytest.raises(Unclassified, match=message):
         applied(None, obj, schema=DEPLOYMENT)
 
 

@@ -343,6 +343,51 @@ async def test_server_side_apply_to_a_custom_resource(api):
     assert [one["id"] for one in obj["spec"]["parts"]] == ["x", "y"]
 
 
+APPLIED = {
+    "an unknown field": ({"other": 1}, ".spec.other: field not declared in schema"),
+    "another type": ({"size": "big"}, ".spec.size: expected numeric (int or float), got string"),
+}
+
+
+@pytest.mark.parametrize(("spec", "text"), APPLIED.values(), ids=APPLIED)
+async def test_an_applied_custom_resource_fits_its_schema(api, spec, text):
+    await establish(api)
+    path, kind = (
+        f"{WIDGETS}/a?fieldManager=me&fieldValidation=Strict",
+        "application/apply-patch+yaml",
+    )
+    status, refusal = await api.request("PATCH", path, widget(**spec), content_type=kind)
+    assert status == 400
+    assert refusal["message"] == (
+        f"failed to create typed patch object (default/a; example.com/v1, Kind=Widget): {text}"
+    )
+
+
+async def test_duplicate_keys_of_an_applied_custom_resource_are_named(api):
+    await establish(api)
+    path, kind = (
+        f"{WIDGETS}/a?fieldManager=me&fieldValidation=Strict",
+        "application/apply-patch+yaml",
+    )
+    head = "apiVersion: example.com/v1\nkind: Widget\nmetadata: {name: a}\n"
+    body = f"{head}spec:\n  size: 1\n  size: 2\n".encode()
+    response, data = await api.raw("PATCH", path, body, content_type=kind)
+    assert response.status == 400
+    assert (
+        b"error strict decoding YAML: error converting YAML to JSON: yaml: unmarshal errors" in data
+    )
+    assert rb"line 6: key \"size\" already set in map" in data
+
+
+async def test_finalizers_of_custom_resources_need_no_domain(api):
+    await establish(api)
+    body = widget()
+    body["metadata"]["finalizers"] = ["plain"]
+    assert (await api.request("POST", WIDGETS, body))[0] == 201
+    body["metadata"]["name"], body["metadata"]["finalizers"] = "b", ["not plain"]
+    assert (await api.request("POST", WIDGETS, body))[0] == 422
+
+
 BAD_DEFINITIONS = {
     "a name that is not plural.group": (
         definition() | {"metadata": {"name": "other.example.com"}},

@@ -85,10 +85,22 @@ CREATE_REFUSALS = {
         {"kind": "Secret", "apiVersion": "v1", "metadata": {"name": "b"}},
         400,
         "BadRequest",
-        "the object provided is unrecognized",
+        'Secret in version "v1" cannot be handled as a ConfigMap: converting (v1.Secret) to (core.ConfigMap)',
     ),
-    "broken JSON": (b'{"metadata":', 400, "BadRequest", "json parse error"),
+    "a kind nobody knows": (
+        {"kind": "ConfigMap", "apiVersion": "v2"},
+        400,
+        "BadRequest",
+        'cannot be handled as a ConfigMap: no kind "ConfigMap" is registered for version "v2" in scheme',
+    ),
+    "broken JSON": (
+        b'{"metadata":',
+        400,
+        "BadRequest",
+        "the object provided is unrecognized (must be of type ConfigMap): couldn't get version/kind; json parse error",
+    ),
     "a list for an object": (b"[]", 400, "BadRequest", "cannot unmarshal array"),
+    "long nonsense": (b"x" * 40, 400, "BadRequest", f"({'78' * 30} ...)"),
     "metadata that is no object": (
         b'{"metadata":"x"}',
         400,
@@ -107,6 +119,68 @@ async def test_a_create_is_refused_for(api, body, code, reason, text):
     assert (status, refusal["reason"]) == (code, reason)
     assert (refusal["kind"], refusal["status"], refusal["code"]) == ("Status", "Failure", code)
     assert text in refusal["message"]
+
+
+async def test_strict_decoding_names_problems_as_they_appear(api):
+    body = b'{"metadata":{"name":"a","x":1},"unknown":1,"data":{"k":"1","k":"2"},"late":1}'
+    status, refusal = await api.request("POST", f"{CONFIG_MAPS}?fieldValidation=Strict", body)
+    assert status == 400
+    assert refusal["message"] == (
+        'ConfigMap in version "v1" cannot be handled as a ConfigMap: strict decoding error: unknown field'
+        ' "metadata.x", unknown field "unknown", duplicate field "data.k", unknown field "late"'
+    )
+
+
+async def test_strict_decoding_of_yaml_names_duplicates_by_their_line(api):
+    response, data = await api.raw(
+        "POST",
+        f"{CONFIG_MAPS}?fieldValidation=Strict",
+        b"metadata:\n  name: a\nextra: 1\ndata:\n  k: one\n  k: two\n",
+        content_type="application/yaml",
+    )
+    assert response.status == 400
+    assert json.loads(data)["message"].endswith(
+        'strict decoding error: yaml: unmarshal errors:\n  line 6: key "k" already set in map, unknown field "extra"'
+    )
+
+
+BAD_OPTIONS = {
+    "POST ?dryRun=Some": 'CreateOptions.meta.k8s.io "" is invalid: dryRun: Unsupported value: ["Some"]',
+    "PUT /web?fieldValidation=x": 'UpdateOptions.meta.k8s.io "" is invalid: fieldValidation: Unsupported value: "x"',
+    f"PUT /web?fieldManager={'m' * 129}": "fieldManager: Too long: may not be more than 128 bytes",
+    "PUT /web?fieldManager=%C3%A9%00": "invalid character U+0000 (at position 2)",
+    "DELETE /web?dryRun=Some": 'DeleteOptions.meta.k8s.io "" is invalid: dryRun: Unsupported value: ["Some"]',
+}
+
+
+@pytest.mark.parametrize(("request_", "text"), BAD_OPTIONS.items(), ids=BAD_OPTIONS)
+async def test_options_that_mean_nothing_are_refused(api, request_, text):
+    await create(api)
+    method, _, path = request_.partition(" ")
+    body = None if method == "DELETE" else {"metadata": {"name": "web"}}
+    status, refusal = await api.request(method, CONFIG_MAPS + path, body)
+    assert status == 422
+    assert text in refusal["message"]
+
+
+async def test_only_lists_and_watches_go_across_namespaces(api):
+    for method in ("POST", "DELETE"):
+        body = {"metadata": {"name": "a", "namespace": "default"}} if method == "POST" else None
+        status, refusal = await api.request(method, "/api/v1/configmaps", body)
+        assert (status, refusal["reason"]) == (405, "MethodNotAllowed")
+
+
+async def test_a_replacement_names_the_object_and_is_of_it(api):
+    await create(api)
+    path = f"{CONFIG_MAPS}/web"
+    status, refusal = await api.request("PUT", path, {"metadata": {}})
+    assert status == 400
+    assert "(web based on URL) was undeterminable: name must be provided" in refusal["message"]
+    body = {"metadata": {"name": "web", "uid": "another"}}
+    status, refusal = await api.request("PUT", path, body)
+    assert status == 409
+    assert "Key: /registry/configmaps/default/web, ResourceVersion: 0" in refusal["message"]
+    assert "Precondition failed: UID in precondition: another" in refusal["message"]
 
 
 async def test_an_unknown_media_type_is_a_415(api):

@@ -57,7 +57,9 @@ async def test_a_precondition_that_does_not_hold_conflicts(api, wanted):
     await create(api)
     status, refusal = await api.request("DELETE", f"{CONFIG_MAPS}/web", {"preconditions": wanted})
     assert (status, refusal["reason"]) == (409, "Conflict")
-    assert "Precondition failed" in refusal["message"]
+    [word] = wanted
+    assert f"in the precondition ({wanted[word]}) does not match" in refusal["message"]
+    assert refusal["details"]["kind"] == "ConfigMap"
     assert (await api.request("GET", f"{CONFIG_MAPS}/web"))[0] == 200
 
 

@@ -71,12 +71,40 @@ REFUSED = {
         "",
     ),
     "a path that is not there": ([{"op": "remove", "path": "/data/none"}], JSON, 422, ""),
-    "another name": ({"metadata": {"name": "other"}}, MERGE, 422, "metadata.name"),
-    "another kind": ({"kind": "Secret"}, MERGE, 400, "unrecognized"),
+    "another name": (
+        {"metadata": {"name": "other"}},
+        MERGE,
+        400,
+        "name of the object (other) does not match",
+    ),
+    "another namespace": (
+        {"metadata": {"namespace": "x"}},
+        MERGE,
+        400,
+        "namespace of the provided object",
+    ),
+    "another kind": ({"kind": "Secret"}, MERGE, 422, "converting (v1.Secret) to (core.ConfigMap)"),
+    "a kind nobody knows": (
+        {"kind": "Foo"},
+        MERGE,
+        422,
+        'no kind "Foo" is registered for version "v1"',
+    ),
     "an old resourceVersion": ({"metadata": {"resourceVersion": "1"}}, MERGE, 409, "modified"),
-    "another uid": ({"metadata": {"uid": "x"}}, MERGE, 409, "Precondition failed"),
-    "labels that are no map": ({"metadata": {"labels": ["x"]}}, MERGE, 400, "labels"),
-    "metadata that is text": ({"metadata": "x"}, MERGE, 400, "metadata"),
+    "another uid": ({"metadata": {"uid": "x"}}, MERGE, 422, "metadata.uid: Invalid value: "),
+    "labels that are no map": (
+        {"metadata": {"labels": ["x"]}},
+        MERGE,
+        422,
+        "ObjectMeta.metadata.labels",
+    ),
+    "metadata that is text": ({"metadata": "x"}, MERGE, 422, "ConfigMap.metadata of type"),
+    "a number for text": (
+        {"data": {"n": 1}},
+        STRATEGIC,
+        422,
+        '"" is invalid: patch: Invalid value: "map[data:map[n:1]]": cannot convert int64 to string',
+    ),
 }
 
 

@@ -2,7 +2,7 @@
 
 `duplicate_fields(raw)` reads JSON bytes; `check(obj, type)` walks a decoded object and gives unknown fields in
 upstream's wording and raises BadRequest for a value of the wrong type; `normalize` drops what Go would not keep.
-Order of problems as upstream: duplicate fields first, then unknown ones, both in order of appearance.
+`in_order` brings the problems into the order in which they appear in the body, as upstream answers them.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 
 import jiter
 
-from todoku.api import quantities
+from todoku.api import goformat, quantities
 from todoku.api.errors import BadRequest
 from todoku.api.meta import Object
 from todoku.api.schemas import ANY, Type
@@ -64,6 +64,27 @@ def _walk_pairs(value: Any, path: str, found: list[str]) -> None:
     elif isinstance(value, list):
         for index, child in enumerate(value):
             _walk_pairs(child, f"{path}[{index}]", found)
+
+
+def in_order(raw: bytes, problems: Sequence[str]) -> list[str]:
+    """The strict problems of a JSON body as Go's decoder meets them: a duplicate where the key comes again."""
+    found: dict[str, int] = {}
+    _note_fields(json.loads(raw, object_pairs_hook=_Pairs), "", found)
+    return sorted(problems, key=lambda one: found.get(one, len(found)))
+
+
+def _note_fields(value: Any, path: str, found: dict[str, int]) -> None:
+    if isinstance(value, _Pairs):
+        for key, child in value:
+            below = f"{path}.{key}" if path else key
+            for text in (f'unknown field "{below}"', f'duplicate field "{below}"'):
+                if text not in found:
+                    found[text] = len(found)
+                    break
+            _note_fields(child, below, found)
+    elif isinstance(value, list):
+        for index, child in enumerate(value):
+            _note_fields(child, f"{path}[{index}]", found)
 
 
 def strict_problems(obj: Object, type_: Type) -> list[str]:
@@ -147,6 +168,46 @@ def check_types(obj: Object, type_: Type, *, kind: str, version: str) -> None:
 def type_problem(obj: Any, type_: Type, *, kind: str) -> str | None:
     """The decoder's message for the first wrong value, or None."""
     return _type_problem(obj, type_, struct=kind, fields=())
+
+
+def conversion_problem(value: Any, type_: Type) -> str | None:
+    """The first wrong value in the words of apimachinery's converter, through which strategic patches go."""
+    if value is None or type_.kind == "any":
+        return None
+    if type_.kind in ("struct", "map"):
+        return _map_conversion_problem(value, type_)
+    if type_.kind == "list":
+        if not isinstance(value, list):
+            return f"cannot restore slice from {goformat.kind(value)}"
+        found = (conversion_problem(one, type_.items or ANY) for one in value)
+        return next((one for one in found if one), None)
+    problem = _CHECKS[type_.kind](value, type_)
+    if problem is None or problem:
+        return problem
+    source, wanted = goformat.kind(value), _converted(type_)
+    numbers = source in ("int64", "float64")
+    if (source == "int64" and wanted == "string") or (numbers and wanted.startswith("int")):
+        return f"cannot convert {source} to {wanted}"
+    return f"unrecognized type: {wanted}"
+
+
+def _map_conversion_problem(value: Any, type_: Type) -> str | None:
+    if not isinstance(value, dict):
+        if type_.kind == "struct":
+            return f"cannot restore struct from: {goformat.kind(value)}"
+        return f"cannot restore map from {goformat.kind(value)}"
+    struct, items = type_.kind == "struct", type_.items or ANY
+    for key, child in value.items():
+        below = type_.fields.get(key, ANY) if struct else items
+        if problem := conversion_problem(child, below):
+            return problem
+    return None
+
+
+def _converted(type_: Type) -> str:
+    if type_.kind == "integer":
+        return type_.format or "int64"
+    return {"boolean": "bool", "number": "float64"}.get(type_.kind, "string")
 
 
 def _type_problem(value: Any, type_: Type, *, struct: str, fields: Sequence[str]) -> str | None:

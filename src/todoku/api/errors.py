@@ -141,9 +141,10 @@ class ApiError(Exception):
             "metadata": {},
             "status": "Failure",
             "message": self.message,
-            "reason": self.reason,
             "code": self.code,
         }
+        if self.reason:
+            body["reason"] = self.reason
         if self.details:
             body["details"] = self.details
         return body
@@ -204,6 +205,12 @@ class Invalid(ApiError):
 
 class BadRequest(ApiError):
     code, reason = 400, "BadRequest"
+
+
+class Unclassified(ApiError):
+    """What upstream refuses without a reason, as a server error though the client's request is at fault."""
+
+    code, reason = 400, ""
 
 
 class Unauthorized(ApiError):

@@ -151,8 +151,12 @@ def object_meta(
     namespaced: bool,
     name_rule: NameRule = dns1123_subdomain,
     path: Path | None = None,
+    plain_finalizers: bool = False,
 ) -> list[FieldError]:
-    """Problems of an object's metadata (ValidateObjectMeta)."""
+    """Problems of an object's metadata (ValidateObjectMeta).
+
+    `plain_finalizers` is for kinds outside core validation, whose finalizers need no domain.
+    """
     at = path or Path("metadata")
     problems: list[FieldError] = []
     if prefix := metadata.get("generateName"):
@@ -170,7 +174,8 @@ def object_meta(
     problems += label_problems(metadata.get("labels"), at / "labels")
     problems += annotation_problems(metadata.get("annotations"), at / "annotations")
     problems += owner_references(metadata.get("ownerReferences") or (), at / "ownerReferences")
-    problems += finalizers(metadata.get("finalizers") or (), at / "finalizers")
+    found = metadata.get("finalizers") or ()
+    problems += finalizers(found, at / "finalizers", plain=plain_finalizers)
     return problems
 
 
@@ -215,11 +220,11 @@ def owner_references(owners: Sequence[Object], path: Path) -> list[FieldError]:
 _STANDARD_FINALIZERS = ("orphan", "foregroundDeletion", "kubernetes")
 
 
-def finalizers(found: Sequence[str], path: Path) -> list[FieldError]:
+def finalizers(found: Sequence[str], path: Path, *, plain: bool = False) -> list[FieldError]:
     problems: list[FieldError] = []
     for index, one in enumerate(found):
-        problems += [invalid(path / index, one, text) for text in qualified_name_problems(one)]
-        if not problems and "/" not in one and one not in _STANDARD_FINALIZERS:
+        problems += [invalid(path, one, text) for text in qualified_name_problems(one)]
+        if not plain and "/" not in one and one not in _STANDARD_FINALIZERS:
             text = "name is neither a standard finalizer name nor is it fully qualified"
             problems.append(invalid(path / index, one, text))
     if "orphan" in found and "foregroundDeletion" in found:

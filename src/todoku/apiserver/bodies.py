@@ -6,14 +6,16 @@ Warning headers, Ignore drops them silently.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import yaml
 
-from todoku.api import decoding, errors, keeping, schemas
-from todoku.api.meta import GroupVersionKind, Object
+from todoku.api import decoding, errors, goformat, keeping, schemas
+from todoku.api.meta import GroupVersionKind, Object, gvk_of
 from todoku.api.schemas import Type
 from todoku.apiserver.context import Context
+from todoku.apiserver.encoding import dumps
 from todoku.apiserver.negotiation import JSON, PROTOBUF, YAML
 from todoku.wire import protobuf
 
@@ -121,9 +123,12 @@ def _object(value: Any) -> Object:
     if not isinstance(value, dict):
         raise errors.BadRequest(
             "couldn't get version/kind; json parse error: json: cannot unmarshal"
-            f" {_go_word(value)} into Go value of type struct"
+            f" {_go_word(value)} into Go value of type {_TYPE_META}"
         )
     return value
+
+
+_TYPE_META = r'struct { APIVersion string "json:\"apiVersion,omitempty\""; Kind string "json:\"kind,omitempty\"" }'
 
 
 def _go_word(value: Any) -> str:
@@ -134,7 +139,13 @@ def _go_word(value: Any) -> str:
 
 def read_object(context: Context, kind: GroupVersionKind | None = None) -> Object:
     """The object of a create or update: of `kind`, or of the kind and version that the path says."""
-    obj, duplicates = decode(context.content_type, context.body) if context.body else ({}, [])
+    word = (kind or context.served.resource.gvk).kind
+    try:
+        obj, duplicates = decode(context.content_type, context.body) if context.body else ({}, [])
+    except errors.BadRequest as error:
+        raise errors.BadRequest(
+            f"the object provided is unrecognized (must be of type {word}): {error.message} ({_summary(context.body)})"
+        ) from error
     if kind is None or kind == context.served.resource.gvk:
         wanted, type_ = context.served.resource.gvk, context.served.type
     else:
@@ -143,26 +154,48 @@ def read_object(context: Context, kind: GroupVersionKind | None = None) -> Objec
     return checked(context, obj, type_, wanted, duplicates)
 
 
+def _summary(body: bytes) -> str:
+    """The beginning of a body that is no object: as it is if it looks like JSON, else in hexadecimal."""
+    head = body[:30]
+    shown = head.decode(errors="replace") if body.startswith(b"{") else head.hex()
+    return f"{shown} ..." if len(body) > len(head) else shown
+
+
 def read_configuration(context: Context) -> Object:
-    """The object of an apply patch (YAML, of which JSON is a part)."""
-    value, duplicates = parse_yaml(context.body)
+    """The object of an apply patch (YAML, of which JSON is a part); applying it says whether it fits its schema."""
+    try:
+        value, duplicates = parse_yaml(context.body)
+    except errors.BadRequest as error:
+        raise errors.BadRequest(f"error decoding YAML: {error.message}") from error
     obj = _object(value)
-    for key in ("apiVersion", "kind"):
-        if not obj.get(key):
-            raise errors.BadRequest(f"invalid object type: {key} must be set in an apply patch")
-    wanted = context.served.resource.gvk
+    wanted, found = context.served.resource.gvk, gvk_of(obj)
+    if found != wanted:
+        kind = f"{found.group}/{found.version}, Kind={found.kind}"
+        raise errors.BadRequest(f"invalid object type: {kind}")
     settle_kind(obj, wanted)
-    return checked(context, obj, context.served.type, wanted, duplicates)
+    if duplicates and validation_mode(context) == "Strict":
+        text = f"error converting YAML to JSON: {_yaml_duplicates(duplicates)}"
+        raise errors.BadRequest(f"error strict decoding YAML: {text}")
+    if validation_mode(context) != "Ignore":
+        context.warnings.extend(duplicates)
+    return obj
+
+
+def _yaml_duplicates(duplicates: list[str]) -> str:
+    return "\n  ".join(["yaml: unmarshal errors:", *duplicates])
 
 
 def settle_kind(obj: Object, wanted: GroupVersionKind) -> None:
     """Missing kind, apiVersion and metadata are filled in; other ones than wanted are refused."""
-    word = wanted.kind
-    kind, version = obj.get("kind") or word, obj.get("apiVersion") or wanted.api_version
-    if kind != word or version != wanted.api_version:
+    word, found = wanted.kind, _declared(obj, wanted)
+    if found != wanted:
+        if (found.group, found.kind) == (wanted.group, word) and found in schemas.names_by_kind():
+            raise errors.BadRequest(
+                f"the API version in the data ({found.api_version}) does not match the expected API version"
+                f" ({wanted.api_version})"
+            )
         raise errors.BadRequest(
-            f'{kind} in version "{_version_of(str(version))}" cannot be handled as a {word}:'
-            f" the object provided is unrecognized (must be of type {word}): {version} {kind}"
+            f'{found.kind} in version "{found.version}" cannot be handled as a {word}: {_unlike(found, wanted)}'
         )
     obj["kind"], obj["apiVersion"] = word, wanted.api_version
     metadata = obj.get("metadata")
@@ -176,8 +209,21 @@ def settle_kind(obj: Object, wanted: GroupVersionKind) -> None:
         )
 
 
-def _version_of(api_version: str) -> str:
-    return api_version.rpartition("/")[2]
+def _declared(obj: Object, wanted: GroupVersionKind) -> GroupVersionKind:
+    """What the object says it is; what it does not say is as wanted."""
+    found = gvk_of(obj)
+    if not obj.get("apiVersion"):
+        found = found._replace(group=wanted.group, version=wanted.version)
+    return found if obj.get("kind") else found._replace(kind=wanted.kind)
+
+
+def _unlike(found: GroupVersionKind, wanted: GroupVersionKind) -> str:
+    """Why an object of one kind cannot be read as one of another."""
+    if found not in schemas.names_by_kind():
+        scheme = "pkg/api/legacyscheme/scheme.go:30"
+        return f'no kind "{found.kind}" is registered for version "{found.api_version}" in scheme "{scheme}"'
+    package = wanted.group.partition(".")[0] or "core"
+    return f"converting ({found.version}.{found.kind}) to ({package}.{wanted.kind}): unknown conversion"
 
 
 _METADATA = Type("struct", fields={"metadata": schemas.type_of(schemas.OBJECT_META)}, open=True)
@@ -246,9 +292,15 @@ def checked(
     mode = validation_mode(context)
     if not duplicates and (right := _right(context, obj, type_, kind)) is not None:
         return right
-    problems = [*duplicates, *_unknown(context, obj, type_, kind)]
+    unknown = _unknown(context, obj, type_, kind)
     if mode != "Ignore":
+        media = media_type(context.content_type) or JSON
+        problems = [*duplicates, *unknown]
+        if duplicates and unknown and context.served.custom is None and media == JSON:
+            problems = decoding.in_order(context.body, problems)
         if problems and mode == "Strict":
+            if duplicates and media == YAML:
+                problems = [_yaml_duplicates(duplicates), *unknown]
             raise errors.BadRequest(
                 f'{kind.kind} in version "{kind.version}" cannot be handled as a {kind.kind}:'
                 f" strict decoding error: {', '.join(problems)}"
@@ -257,32 +309,41 @@ def checked(
     return _kept(context, obj, type_, kind)
 
 
-def checked_patch(context: Context, obj: Object, duplicates: list[str]) -> Object:
-    """The result of a patch, checked like an object that was sent; under Strict worded as a bad patch."""
+@dataclass(frozen=True, slots=True)
+class Patched:
+    """What a patch was: the duplicate fields of its body, and the patch itself if it was a strategic one."""
+
+    duplicates: tuple[str, ...] = ()
+    strategic: Object | None = None
+
+    def refusal(self, obj: Object, problem: str) -> errors.Invalid:
+        """The result `obj` is no object of its kind: a strategic patch is quoted, of others their result."""
+        value = dumps(obj).decode() if self.strategic is None else goformat.plain(self.strategic)
+        return errors.Invalid.of("", "", "", [errors.invalid(errors.Path("patch"), value, problem)])
+
+
+def checked_patch(context: Context, obj: Object, patched: Patched) -> Object:
+    """The result of a patch, checked like an object that was sent.  Raises Invalid, which names the patch."""
     served = context.served
     kind = served.resource.gvk
     mode = validation_mode(context)
-    if not duplicates and (right := _right(context, obj, served.type, kind)) is not None:
+    if (found := _declared(obj, kind)) != kind:
+        raise patched.refusal(obj, _unlike(found, kind))
+    if not patched.duplicates and (right := _right(context, obj, served.type, kind)) is not None:
         return right
-    problems = [*duplicates, *_unknown(context, obj, served.type, kind)]
+    try:
+        problems = [*patched.duplicates, *_unknown(context, obj, served.type, kind)]
+    except errors.BadRequest as error:
+        problem = error.message.partition(f"cannot be handled as a {kind.kind}: ")[2]
+        if patched.strategic is not None:
+            problem = decoding.conversion_problem(obj, served.type) or problem
+        raise patched.refusal(obj, problem) from error
     if mode != "Ignore":
         if problems and mode == "Strict":
-            text = f"strict decoding error: {', '.join(problems)}"
-            problem = errors.invalid(
-                errors.Path("patch"), context.body.decode(errors="replace"), text
-            )
-            raise errors.Invalid.of("", "", "", [problem])
+            raise patched.refusal(obj, f"strict decoding error: {', '.join(problems)}")
         context.warnings.extend(problems)
     return _kept(context, obj, served.type, kind)
 
 
 def validation_mode(context: Context) -> str:
-    mode = context.query.get("fieldValidation") or "Warn"
-    if mode not in ("Ignore", "Strict", "Warn"):
-        path = errors.Path("fieldValidation")
-        problem = errors.not_supported(path, mode, ("", "Ignore", "Strict", "Warn"))
-        kind = {"create": "CreateOptions", "patch": "PatchOptions"}.get(
-            context.info.verb, "UpdateOptions"
-        )
-        raise errors.Invalid.of(kind, "meta.k8s.io", "", [problem])
-    return mode
+    return context.query.get("fieldValidation") or "Warn"

@@ -5,28 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
-from todoku.api import errors
 from todoku.apiserver.cache import Cache, Collection
 from todoku.apiserver.catalog import Catalog, Served
 from todoku.apiserver.config import Components, Config
 from todoku.apiserver.negotiation import PLAIN, Form
 from todoku.apiserver.request import RequestInfo, User
 from todoku.storage.store import Store
-
-_TRUE = frozenset({"1", "t", "T", "true", "TRUE", "True"})
-_FALSE = frozenset({"0", "f", "F", "false", "FALSE", "False"})
-
-
-def flag(query: Mapping[str, str], name: str) -> bool | None:
-    """A boolean query parameter; None if absent.  An empty value is true, as in `?watch`."""
-    text = query.get(name)
-    if text is None:
-        return None
-    if text == "" or text in _TRUE:
-        return True
-    if text in _FALSE:
-        return False
-    raise errors.BadRequest(f'strconv.ParseBool: parsing "{text}": invalid syntax')
 
 
 @dataclass(slots=True, kw_only=True)

@@ -13,6 +13,7 @@ from todoku.apiserver.catalog import Served
 from todoku.apiserver.commits import Raced, put, remove
 from todoku.apiserver.context import Context, Engine
 from todoku.apiserver.encoding import Cached
+from todoku.apiserver.options import dry_run_problems, flag, integer
 
 ORPHAN, FOREGROUND = "orphan", "foregroundDeletion"
 CRD_FINALIZER = "customresourcecleanup.apiextensions.k8s.io"
@@ -38,14 +39,22 @@ def read_options(context: Context) -> Options:
             raise errors.BadRequest(
                 f"decoded object cannot be converted to DeleteOptions: {body.get('kind')}"
             )
-    query = context.query
-    if "gracePeriodSeconds" in query:
-        body.setdefault("gracePeriodSeconds", reads.integer(query["gracePeriodSeconds"]))
-    if "propagationPolicy" in query:
-        body.setdefault("propagationPolicy", query["propagationPolicy"])
-    if "orphanDependents" in query:
-        body.setdefault("orphanDependents", query["orphanDependents"] in ("true", "1"))
+    else:
+        body = _from_query(context.query)
     return options_of(body)
+
+
+def _from_query(query: Mapping[str, str]) -> Object:
+    body: Object = {}
+    if "gracePeriodSeconds" in query:
+        body["gracePeriodSeconds"] = integer(query, "gracePeriodSeconds")
+    if "propagationPolicy" in query:
+        body["propagationPolicy"] = query["propagationPolicy"]
+    if "orphanDependents" in query:
+        body["orphanDependents"] = flag(query, "orphanDependents")
+    if "dryRun" in query:
+        body["dryRun"] = [query["dryRun"]]
+    return body
 
 
 def options_of(body: Object) -> Options:
@@ -57,11 +66,10 @@ def options_of(body: Object) -> Options:
         text = "orphanDependents and deletionPropagation cannot be both set"
         problems.append(errors.invalid(path, policy, text))
     elif policy not in (None, "Background", "Foreground", "Orphan"):
-        allowed = ("Background", "Foreground", "Orphan", "nil")
+        allowed = ("Foreground", "Background", "Orphan", "nil")
         problems.append(errors.not_supported(path, policy, allowed))
     dry = body.get("dryRun") or []
-    if any(one != "All" for one in dry):
-        problems.append(errors.not_supported(errors.Path("dryRun"), dry, ("All",)))
+    problems += dry_run_problems(dry)
     if problems:
         raise errors.Invalid.of("DeleteOptions", "meta.k8s.io", "", problems)
     if orphan is not None:
@@ -199,7 +207,7 @@ async def _delete_once(
 ) -> Deleted:
     served = context.served
     old = served.view(current)
-    metadata.check_preconditions(served.name, current.name, old["metadata"], options.preconditions)
+    metadata.check_preconditions(served, old["metadata"], options.preconditions)
     outcome = decide(served, old, options, engine.clock())
 
     async def store() -> Cached:

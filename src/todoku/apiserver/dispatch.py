@@ -42,6 +42,8 @@ def _check_verb(context: Context) -> None:
             raise errors.NotFound("the server could not find the requested resource")
         verbs = sub.verbs
     misplaced = info.verb == "create" and bool(info.name) != bool(info.subresource)
+    if context.served.resource.namespaced and not info.namespace:
+        misplaced = info.verb not in ("list", "watch")  # all that the path of all namespaces has
     if info.verb not in verbs or misplaced:
         raise errors.MethodNotAllowed(
             "the server does not allow this method on the requested resource"

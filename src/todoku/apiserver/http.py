@@ -69,7 +69,9 @@ class HttpSink:
             await asyncio.sleep(0.005)
 
     def buffered_bytes(self) -> int:
-        if self._transport.is_closing():  # a closed TLS transport has no buffer that it could measure
+        if (
+            self._transport.is_closing()
+        ):  # a closed TLS transport has no buffer that it could measure
             return 0
         return self._transport.get_write_buffer_size()
 

@@ -112,16 +112,38 @@ def _comparable(metadata: Object) -> Object:
     return plain
 
 
+_PRECONDITIONS = (
+    ("uid", "UID", "The object might have been deleted and then recreated"),
+    ("resourceVersion", "ResourceVersion", "The object might have been modified"),
+)
+
+
 def check_preconditions(
-    resource: str, name: str, metadata: Object, preconditions: Mapping[str, object] | None
+    served: Served, metadata: Object, preconditions: Mapping[str, object] | None
 ) -> None:
-    """Raises Conflict unless uid and resourceVersion are as the client expects."""
+    """Raises Conflict unless uid and resourceVersion are as the deleting client expects; it names the kind."""
     wanted = preconditions or {}
-    for key, word in (("uid", "UID"), ("resourceVersion", "ResourceVersion")):
-        expected = wanted.get(key)
-        if expected is not None and expected != metadata.get(key):
-            why = f"Precondition failed: {word} in precondition: {expected}, {word} in object meta: {metadata.get(key)}"
-            raise errors.Conflict.of(resource, name, why)
+    for key, word, perhaps in _PRECONDITIONS:
+        expected, found = wanted.get(key), metadata.get(key)
+        if expected is not None and expected != found:
+            one = served.resource
+            kind = f"{one.kind}.{one.group}" if one.group else one.kind
+            why = f"the {word} in the precondition ({expected}) does not match the {word} in record ({found}). {perhaps}"
+            raise errors.Conflict.of(kind, metadata["name"], why)
+
+
+def check_uid(served: Served, new: Object, old: Object) -> None:
+    """Raises Conflict when the object that replaces `old` says that it is another one."""
+    expected, found = new["metadata"].get("uid"), old["metadata"].get("uid")
+    if expected and expected != found:
+        meta, one = old["metadata"], served.resource
+        parts = ("" if served.typed else one.group, one.plural, meta.get("namespace"), meta["name"])
+        key = "/".join(("/registry", *(part for part in parts if part)))  # as upstream keeps it
+        why = (
+            f"StorageError: invalid object, Code: 4, Key: {key}, ResourceVersion: 0, AdditionalErrorMsg:"
+            f" Precondition failed: UID in precondition: {expected}, UID in object meta: {found}"
+        )
+        raise errors.Conflict.of(served.name, meta["name"], why)
 
 
 def refuse(served: Served, obj: Object, problems: list[FieldError]) -> None:

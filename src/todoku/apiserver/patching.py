@@ -6,12 +6,14 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from todoku.api import errors, patches, schemas
+from todoku.api import decoding, errors, patches, schemas
 from todoku.api.meta import GroupVersionKind, Object
 from todoku.api.patches.fieldsets import FieldError as FieldSetError
 from todoku.api.schemas import Type
 from todoku.apiserver import bodies, writes
-from todoku.apiserver.context import Context, Engine, flag
+from todoku.apiserver.bodies import Patched
+from todoku.apiserver.context import Context, Engine
+from todoku.apiserver.options import flag
 from todoku.apiserver.writes import Change, Make, Written
 
 JSON_PATCH = "application/json-patch+json"
@@ -30,25 +32,38 @@ def change(engine: Engine, context: Context) -> Change:
     kind = writes.status_change if context.info.subresource == "status" else writes.main_change
     if bodies.media_type(context.content_type) == APPLY_PATCH:
         return _apply(engine, context, kind)
-    make, duplicates = _read(context, context.served.type)
-    return replace(kind(context.served, make), patched=duplicates)
+    make, patched = _read(context, context.served.type)
+    return replace(kind(context.served, make), patched=patched)
 
 
 def maker(context: Context, kind: GroupVersionKind) -> Make:
     """What the request's patch makes of an object of another kind than the resource's (a Scale)."""
     type_ = schemas.type_of(schemas.names_by_kind()[kind])
-    make, duplicates = _read(context, type_)
-    return lambda old: bodies.checked(context, make(old), type_, kind, duplicates)
+    make, patched = _read(context, type_)
+    return lambda old: bodies.checked(context, make(old), type_, kind, list(patched.duplicates))
 
 
-def _read(context: Context, type_: Type) -> tuple[Make, list[str]]:
-    """The patch in the body, and the body's duplicate fields."""
+def _read(context: Context, type_: Type) -> tuple[Make, Patched]:
+    """The patch in the body."""
     _check_options(context, apply=False)
     build = _BUILDERS.get(bodies.media_type(context.content_type))
     if build is None or (build is _strategic and not context.served.typed):
         raise _unsupported(context)
-    document, duplicates = bodies.parse_json(context.body)
-    return build(document, type_), duplicates
+    prefix = "" if build is _strategic else "error decoding patch: "
+    try:
+        document, duplicates = decoding.parse_json(context.body)
+    except (ValueError, RecursionError) as problem:
+        raise errors.BadRequest(f"{prefix}{problem}") from None
+    if build is _json:
+        duplicates = [f"json patch {one}" for one in duplicates]
+        return build(document, type_), Patched(tuple(duplicates))
+    if not isinstance(document, dict):
+        word = {list: "array", str: "string", bool: "bool"}.get(type(document), "number")
+        raise errors.BadRequest(
+            f"{prefix}json: cannot unmarshal {word} into Go value of type map[string]interface {{}}"
+        )
+    strategic = document if build is _strategic else None
+    return build(document, type_), Patched(tuple(duplicates), strategic)
 
 
 def _json(document: Any, _: Type) -> Make:
@@ -60,13 +75,11 @@ def _json(document: Any, _: Type) -> Make:
 
 
 def _merge(document: Any, _: Type) -> Make:
-    patch = _object(document)
-    return lambda old: _object(patches.merge_patch(old, patch))
+    return lambda old: _object(patches.merge_patch(old, document))
 
 
 def _strategic(document: Any, type_: Type) -> Make:
-    patch = _object(document)
-    return lambda old: patches.strategic_merge_patch(old, patch, type_)
+    return lambda old: patches.strategic_merge_patch(old, document, type_)
 
 
 _BUILDERS: dict[str, Callable[[Any, Type], Make]] = {
@@ -123,10 +136,7 @@ def _apply(engine: Engine, context: Context, kind: Callable[..., Change]) -> Cha
     configuration = _within(context, bodies.read_configuration(context))
     metadata = configuration["metadata"]
     info = context.info
-    if metadata.setdefault("name", info.name) != info.name:
-        raise errors.BadRequest(
-            f"name in URL does not match name in patch object: {info.name}, {metadata['name']}"
-        )
+    writes.check_name(metadata.setdefault("name", info.name), info.name)
     if info.namespace:
         metadata.setdefault("namespace", info.namespace)
 
@@ -147,10 +157,12 @@ def _apply(engine: Engine, context: Context, kind: Callable[..., Change]) -> Cha
     async def create() -> Written:
         if info.subresource:
             raise errors.NotFound.of(context.served.name, info.name)
-        if metadata.get("uid") or metadata.get("resourceVersion"):
-            raise errors.Conflict.of(
-                context.served.name, info.name, "uid mismatch: the object does not exist"
+        if metadata.get("uid"):
+            why = (
+                f"uid mismatch: the provided object specified uid {metadata['uid']},"
+                " and no existing object was found"
             )
+            raise errors.Conflict.of(context.served.name, info.name, why)
         return await writes.create_object(engine, context, applied(None), track=False)
 
-    return replace(kind(context.served, applied), on_missing=create, track=False, patched=[])
+    return replace(kind(context.served, applied), on_missing=create, track=False, patched=Patched())

@@ -11,7 +11,7 @@ from aiohttp import web
 from todoku import KUBERNETES_VERSION
 from todoku.aio import log as logs
 from todoku.api import errors
-from todoku.apiserver import discovery, dispatch, negotiation, responses
+from todoku.apiserver import discovery, dispatch, negotiation, options, responses
 from todoku.apiserver.authentication import impersonated
 from todoku.apiserver.authorization import forbidden
 from todoku.apiserver.context import Context, Engine
@@ -128,7 +128,7 @@ class Pipeline:
                 headers.get("Accept", ""), tables="list" in served.resource.verbs
             ),
             user_agent=headers.get("User-Agent", ""),
-            dry_run=_dry_run(request),
+            dry_run=_dry_run(request, info),
             warnings=warnings,
             body=body,
         )
@@ -240,12 +240,13 @@ def _scope_fits(namespaced: bool, info: RequestInfo) -> bool:
     return namespaced or info.resource == "namespaces"
 
 
-def _dry_run(request: web.BaseRequest) -> bool:
-    values = request.query.getall("dryRun", [])
-    bad = [value for value in values if value not in ("All", "")]
-    if bad:
-        problem = errors.not_supported(errors.Path("dryRun"), bad, ("All",))
-        raise errors.Invalid.of("CreateOptions", "meta.k8s.io", "", [problem])
+def _dry_run(request: web.BaseRequest, info: RequestInfo) -> bool:
+    """Judge the parameters of a write, and read whether it is to be stored (a delete has its own options)."""
+    query = request.query
+    if not query or info.verb not in ("create", "update", "patch"):
+        return False
+    values = query.getall("dryRun", [])
+    options.check_write(info.verb, query, values)
     return "All" in values
 
 

@@ -22,22 +22,13 @@ class Predicate:
         except selectors.SelectorError as problem:
             raise errors.BadRequest(str(problem)) from problem
         if fields:
-            self._check_fields(labels, fields)
+            self._check_fields()
         self.everything = self._labels.empty and self._fields.empty and not name
 
-    def _check_fields(self, labels: str, fields: str) -> None:
-        unknown = self._fields.unknown(
-            (
-                "metadata.name",
-                "metadata.namespace",
-                *self._served.resource.strategy.selectable_field_names,
-            )
-        )
+    def _check_fields(self) -> None:
+        unknown = self._fields.unknown(_selectable(self._served))
         if unknown is not None:
-            raise errors.BadRequest(
-                f'Unable to find "{_described(self._served)}" that match label selector "{labels}",'
-                f' field selector "{fields}": field label not supported: {unknown}'
-            )
+            raise errors.BadRequest(_unsupported(self._served, unknown))
 
     def __call__(self, one: Cached) -> bool:
         if self._name and one.name != self._name:
@@ -79,5 +70,20 @@ def _label_reader(key: str) -> Callable[[Cached], str | None]:
     return lambda one: one.labels.get(key)
 
 
-def _described(served: Served) -> str:
-    return f"{served.resource.api_version}, Resource={served.resource.plural}"
+def _selectable(served: Served) -> tuple[str, ...]:
+    """The fields that a selector may name.  Kinds of the cluster that select by fields of their own take no namespace."""
+    own = served.resource.strategy.selectable_field_names
+    if served.resource.namespaced or not (own or served.custom):
+        return ("metadata.name", "metadata.namespace", *own)
+    return ("metadata.name", *own)
+
+
+def _unsupported(served: Served, field: str) -> str:
+    """How upstream words it: each kind with selectable fields of its own converts their names itself."""
+    if served.name == "jobs.batch":
+        return f'field label "{field}" not supported for batchv1.Job'
+    if served.name == "resourceslices.resource.k8s.io":
+        return f"field label not supported for resource.k8s.io/v1, Kind=ResourceSlice: {field}"
+    if served.custom or served.resource.strategy.selectable_field_names:
+        return f"field label not supported: {field}"
+    return f'"{field}" is not a known field selector: only "metadata.name", "metadata.namespace"'

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import msgspec
 
 from todoku.api import errors
-from todoku.apiserver import conversion, keys
+from todoku.apiserver import conversion, keys, options
 from todoku.apiserver.catalog import Served
 from todoku.apiserver.context import Context, Engine
 from todoku.apiserver.encoding import Cached, cached, dumps
@@ -148,17 +148,8 @@ def _wanted(context: Context) -> _Wanted:
     match = query.get("resourceVersionMatch", "")
     version = query.get("resourceVersion", "")
     token = query.get("continue", "")
-    limit = max(integer(query.get("limit") or "0"), 0)
-    if match and match not in ("Exact", "NotOlderThan"):
-        raise _bad_match(f'Unsupported value: "{match}"')
-    if match and not version:
-        raise _bad_match(
-            "Forbidden: resourceVersionMatch is forbidden unless resourceVersion is provided"
-        )
-    if match == "Exact" and version == "0":
-        raise _bad_match(
-            'Forbidden: resourceVersionMatch "exact" is forbidden for resourceVersion "0"'
-        )
+    limit = max(options.integer(query, "limit"), 0)
+    options.check_list(query)
     if token:
         if version and version != "0":
             raise errors.BadRequest(
@@ -169,18 +160,6 @@ def _wanted(context: Context) -> _Wanted:
     if match == "Exact" or (limit and not match and version not in ("", "0")):
         return _Wanted(limit, read_revision(version), b"")
     return _Wanted(limit, 0, b"")
-
-
-def _bad_match(detail: str) -> errors.ApiError:
-    return errors.BadRequest(f"resourceVersionMatch: {detail}")
-
-
-def integer(text: str) -> int:
-    """A query parameter that is a whole number.  Raises BadRequest."""
-    try:
-        return int(text)
-    except ValueError:
-        raise errors.BadRequest(f'strconv.ParseInt: parsing "{text}": invalid syntax') from None
 
 
 def write_token(revision: int, start: bytes) -> str:

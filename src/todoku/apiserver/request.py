@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from todoku.apiserver.options import flag
+
 SYSTEM_MASTERS = "system:masters"
 AUTHENTICATED = "system:authenticated"
 UNAUTHENTICATED = "system:unauthenticated"
@@ -80,7 +82,6 @@ class RequestInfo:
 
 _VERBS = {"POST": "create", "GET": "get", "HEAD": "get", "PUT": "update", "PATCH": "patch"}
 _NAMESPACE_SUBRESOURCES = frozenset({"status", "finalize"})
-_TRUE = frozenset({"1", "t", "T", "true", "TRUE", "True", ""})
 
 
 def read_path(method: str, path: str, query: Mapping[str, str]) -> RequestInfo:
@@ -105,7 +106,7 @@ def read_path(method: str, path: str, query: Mapping[str, str]) -> RequestInfo:
     name = rest[1] if len(rest) > 1 else ""
     subresource = rest[2] if len(rest) > 2 else ""
     if not name and verb == "get":
-        verb = "watch" if "watch" in query and query["watch"] in _TRUE else "list"
+        verb = "watch" if flag(query, "watch") else "list"
     elif not name and verb == "delete":
         verb = "deletecollection"
     return RequestInfo(

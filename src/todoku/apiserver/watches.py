@@ -18,11 +18,12 @@ from todoku.apiserver import answers, conversion
 from todoku.apiserver.cache import Collection, Event
 from todoku.apiserver.catalog import Served
 from todoku.apiserver.config import Converter
-from todoku.apiserver.context import Context, Engine, flag
+from todoku.apiserver.context import Context, Engine
 from todoku.apiserver.encoding import Cached
 from todoku.apiserver.negotiation import Form
+from todoku.apiserver.options import check_watch, flag, integer
 from todoku.apiserver.predicates import Predicate
-from todoku.apiserver.reads import integer, read_revision
+from todoku.apiserver.reads import read_revision
 
 log = logs.get(__name__)
 
@@ -61,24 +62,10 @@ def plan(context: Context) -> Plan:
     sendInitialEvents.
     """
     query = context.query
+    check_watch(query)
     version = query.get("resourceVersion", "")
-    match = query.get("resourceVersionMatch", "")
     bookmarks = flag(query, "allowWatchBookmarks") is True
     initial = flag(query, "sendInitialEvents")
-    problems = []
-    path = errors.Path
-    if initial is None and match:
-        problems.append(
-            errors.forbidden(
-                path("resourceVersionMatch"),
-                "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided",
-            )
-        )
-    if initial is not None and match != "NotOlderThan":
-        detail = "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"
-        problems.append(errors.forbidden(path("resourceVersionMatch"), detail))
-    if problems:
-        raise errors.Invalid.of("ListOptions", "meta.k8s.io", "", problems)
     revision = read_revision(version) if version else 0
     if initial is None:
         if revision == 0:
@@ -290,7 +277,7 @@ async def _follow(engine: Engine, watch: Watch, beginning: Plan) -> None:
 
 
 def _duration(engine: Engine, context: Context) -> float:
-    seconds = integer(context.query.get("timeoutSeconds") or "0")
+    seconds = integer(context.query, "timeoutSeconds")
     if seconds > 0:
         return float(seconds)
     return engine.config.timings.watch_timeout * (1 + random.random())

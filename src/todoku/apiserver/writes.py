@@ -90,15 +90,23 @@ def _problems(served: Served) -> Callable[[Object, Object | None], list[FieldErr
     return problems
 
 
+# Groups whose kinds are validated outside of core, as custom resources are.
+_BEYOND_CORE = frozenset(
+    {"admissionregistration.k8s.io", "apiextensions.k8s.io", "apiregistration.k8s.io"}
+)
+
+
 def _metadata_problems(served: Served, new: Object, old: Object | None) -> list[FieldError]:
     resource = served.resource
+    problems = validation.object_meta(
+        new["metadata"],
+        namespaced=resource.namespaced,
+        name_rule=resource.name_rule if old is None else validation.any_name,
+        plain_finalizers=served.custom is not None or resource.group in _BEYOND_CORE,
+    )
     if old is None:
-        return validation.object_meta(
-            new["metadata"], namespaced=resource.namespaced, name_rule=resource.name_rule
-        )
-    return validation.object_meta(
-        new["metadata"], namespaced=resource.namespaced, name_rule=validation.any_name
-    ) + validation.object_meta_update(new["metadata"], old["metadata"])
+        return problems
+    return problems + validation.object_meta_update(new["metadata"], old["metadata"])
 
 
 def status_problems(served: Served) -> Callable[[Object, Object | None], list[FieldError]]:
@@ -125,8 +133,8 @@ class Change:
     defaults: bool = True
     admission: bool = True
     track: bool = True  # managedFields; apply makes its own
-    # For patches: the duplicate fields of the body; the patched object is then checked as if it had been sent.
-    patched: list[str] | None = None
+    # For patches, whose result is checked as if it had been sent.
+    patched: bodies.Patched | None = None
 
 
 def main_change(served: Served, make: Make) -> Change:
@@ -148,11 +156,7 @@ async def update(engine: Engine, context: Context) -> Written:
 async def update_object(engine: Engine, context: Context, obj: Object) -> Written:
     served, info = context.served, context.info
     metadata.settle_namespace(served, obj, info.namespace)
-    name = obj["metadata"].setdefault("name", info.name)
-    if name != info.name:
-        raise errors.BadRequest(
-            f"the name of the object ({name}) does not match the name on the URL ({info.name})"
-        )
+    check_name(obj["metadata"].get("name", ""), info.name)
     make = replacement(context, obj)
     if info.subresource == "status":
         return await modify(engine, context, status_change(served, make))
@@ -206,9 +210,9 @@ async def _modify_once(engine: Engine, context: Context, change: Change, current
     served = context.served
     old = served.view(current)
     new = copy(change.make(old))  # patches share what they leave alone with `old`
-    _check_identity(served, new, old)
     if change.patched is not None:
         new = bodies.checked_patch(context, new, change.patched)
+    _check_identity(served, new, old, patched=change.patched is not None)
     if new["metadata"].get("resourceVersion"):  # a patch carries that of `old`, and is tried again
         _check_version(new, old, served)
     if change.defaults:
@@ -229,18 +233,32 @@ async def _modify_once(engine: Engine, context: Context, change: Change, current
     return await admitting.admitted(engine, context, wish, store)
 
 
-def _check_identity(served: Served, new: Object, old: Object) -> None:
-    """A change is of this object: kind, name and uid stay.  Raises BadRequest, Invalid, Conflict."""
+def _check_identity(served: Served, new: Object, old: Object, *, patched: bool) -> None:
+    """A change is of this object: kind, name, namespace and uid stay.  Raises BadRequest, Invalid, Conflict."""
     bodies.settle_kind(new, served.resource.gvk)
-    for key in ("name", "namespace"):
-        value, stored = new["metadata"].get(key) or "", old["metadata"].get(key, "")
-        if value not in ("", stored):
-            path = errors.Path("metadata") / key
-            metadata.refuse(served, old, [errors.invalid(path, value, "field is immutable")])
-    uid = new["metadata"].get("uid")
-    if uid:
-        name = old["metadata"]["name"]
-        metadata.check_preconditions(served.name, name, old["metadata"], {"uid": uid})
+    fresh, stored = new["metadata"], old["metadata"]
+    check_name(fresh.get("name", ""), stored["name"])
+    if fresh.get("namespace"):
+        metadata.settle_namespace(served, new, stored.get("namespace", ""))
+    if not patched:
+        metadata.check_uid(served, new, old)
+    elif fresh.get("uid"):
+        problems = validation.immutable(
+            fresh["uid"], stored.get("uid"), errors.Path("metadata.uid")
+        )
+        metadata.refuse(served, old, problems)
+
+
+def check_name(name: str, wanted: str) -> None:
+    """Raises BadRequest when the object's name is not the one that the URL says."""
+    if not name:
+        raise errors.BadRequest(
+            f"the name of the object ({wanted} based on URL) was undeterminable: name must be provided"
+        )
+    if name != wanted:
+        raise errors.BadRequest(
+            f"the name of the object ({name}) does not match the name on the URL ({wanted})"
+        )
 
 
 def _check_version(new: Object, old: Object, served: Served) -> None:

@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from todoku.api import times
-from todoku.api.errors import BadRequest, Conflict
-from todoku.api.meta import Object, copy
-from todoku.api.patches import claims, fieldsets
+from todoku.api.errors import BadRequest, Conflict, Unclassified
+from todoku.api.meta import Object, copy, gvk_of
+from todoku.api.patches import claims, fieldsets, fitting
 from todoku.api.patches.fieldsets import FieldPath, FieldSet
 from todoku.api.patches.typed import compare, drop, merge, remove
 from todoku.api.schemas import Type
@@ -146,10 +146,13 @@ def apply(
 ) -> Applied:
     """Apply a configuration to the live object (None creates it).
 
-    Raises ApplyConflict, and BadRequest for a configuration that does not fit the schema or names managedFields.
+    Raises ApplyConflict, BadRequest for a configuration that names managedFields, and Unclassified for one that does
+    not fit the schema.
     """
-    if applied.get("metadata", {}).get("managedFields"):
+    if (applied.get("metadata") or {}).get("managedFields") is not None:
         raise BadRequest("metadata.managedFields must be nil")
+    if problems := fitting.problems(applied, schema):
+        raise _untyped(applied, fitting.listed(problems))
     configuration = copy(applied)
     configuration.get("metadata", {}).pop("managedFields", None)
     base: Object = live if live is not None else {}
@@ -161,7 +164,7 @@ def apply(
         claimed = _claimed(configuration, schema, subresource)
         merged = merge(_without_managed(base), configuration, schema)
     except fieldsets.FieldError as error:
-        raise BadRequest(_untyped(applied, error)) from error
+        raise _untyped(applied, str(error)) from error
     mine = Owner(manager, "Apply", str(applied.get("apiVersion", "")), subresource, moment, claimed)
     return _settle(base, merged, mine, owners, schema=schema, force=force)
 
@@ -177,11 +180,11 @@ def _claimed(configuration: Object, schema: Type, subresource: str) -> FieldSet:
     return drop(fieldsets.of_value(configuration, schema), ignored)
 
 
-def _untyped(applied: Object, error: Exception) -> str:
-    metadata = applied.get("metadata") or {}
+def _untyped(applied: Object, problem: str) -> Unclassified:
+    metadata, gvk = applied.get("metadata") or {}, gvk_of(applied)
     where = f"{metadata.get('namespace', '')}/{metadata.get('name', '')}"
-    kind = f"{applied.get('apiVersion', '')}, Kind={applied.get('kind', '')}"
-    return f"failed to create typed patch object ({where}; {kind}): {error}"
+    kind = f"{gvk.group}/{gvk.version}, Kind={gvk.kind}"
+    return Unclassified(f"failed to create typed patch object ({where}; {kind}): {problem}")
 
 
 def _settle(

@@ -35,15 +35,13 @@ def json_patch(obj: Object, operations: Any) -> Any:
     """
     if not isinstance(operations, list) or not all(isinstance(one, dict) for one in operations):
         raise BadRequest(
-            "error decoding patch: json: cannot unmarshal into Go value of type jsonpatch.Patch"
+            "error decoding patch: json: cannot unmarshal object into Go value of type []handlers.jsonPatchOp"
         )
     if len(operations) > MAX_OPERATIONS:
         text = f"The allowed maximum operations in a JSON patch is {MAX_OPERATIONS}, got {len(operations)}"
         raise TooLarge(text)
     try:
         return jsonpatch.JsonPatch(operations).apply(obj, in_place=False)
-    except jsonpatch.InvalidJsonPatch as error:
-        raise BadRequest(f"error decoding patch: {error}") from error
     except (
         jsonpatch.JsonPatchException,
         jsonpointer.JsonPointerException,
