@@ -1,68 +1,80 @@
 """Aggregated API servers: a group and version that an APIService gives to a Service is served by that Service.
 
-Requests go on with the front-proxy certificate and the user in X-Remote-* headers; the extension server trusts both
-through the ConfigMap `extension-apiserver-authentication`.  A task keeps each APIService's Available condition and the
-resources it discovers.  Source: docs, Kubernetes API Aggregation Layer; kube-aggregator.
+A task keeps each APIService's Available condition, the resources it discovers and where its schemas are; requests go
+on by `extension_requests`.  Source: docs, Kubernetes API Aggregation Layer; kube-aggregator.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
-import ssl
 from collections.abc import Callable, Mapping, Sequence
-from typing import TypeAlias
-from urllib.parse import quote
+from dataclasses import dataclass, field
+from typing import Any
 
 import aiohttp
 from aiohttp import web
-from multidict import CIMultiDict
-from yarl import URL
 
 from todoku.aio import log as logs
 from todoku.api import times
-from todoku.api.errors import ApiError, ServiceUnavailable
+from todoku.api.errors import ApiError
 from todoku.api.meta import Object, copy
 from todoku.apiserver.config import Objects
+from todoku.apiserver.discovery import RemoteGroup, RemoteVersion
+from todoku.apiserver.extension_checks import Unavailable, check_service
+from todoku.apiserver.extension_requests import (
+    CONNECT_SECONDS,
+    Forwarder,
+    host_of,
+    identity,
+    unavailable,
+)
 from todoku.apiserver.outbound import Outbound, failure_text
-from todoku.apiserver.request import User
-from todoku.apiserver.service_endpoints import endpoints_of
+from todoku.apiserver.request import SYSTEM_MASTERS, User
 
 log = logs.get(__name__)
 
 API_SERVICES = "apiservices.apiregistration.k8s.io"
 _WATCHED = (API_SERVICES, "services", "endpointslices.discovery.k8s.io")
 _RECHECK_SECONDS = 5.0
-_CHECK_SECONDS = 5.0
-_MAX_DOCUMENT_BYTES = 4 << 20
-_NOT_PASSED = frozenset(
-    {
-        "authorization", "connection", "host", "keep-alive", "proxy-connection", "te", "trailer",
-        "transfer-encoding", "upgrade", "x-remote-user", "x-remote-uid", "x-remote-group",
-    }
-)  # fmt: skip
-_NOT_PASSED_PREFIXES = ("impersonate-", "x-remote-extra-")
+_SCHEMAS_EVERY_SECONDS = 60.0
+_ATTEMPTS, _ATTEMPTS_SECONDS = 5, 6.0
+_MAX_DOCUMENT_BYTES = 16 << 20
+_CHECKER = User(name="system:kube-aggregator", groups=(SYSTEM_MASTERS,))
+_READER = User(name="system:aggregator")
 
-Groups: TypeAlias = Mapping[str, Mapping[str, Sequence[Object]]]
-"""group -> version -> APIResources, as `/apis/GROUP/VERSION` lists them."""
+Key = tuple[str, str]
+"""Group and version."""
+
+
+@dataclass(slots=True)
+class Extension:
+    """What was found out about one group and version."""
+
+    resources: Sequence[Object] = ()
+    current: bool = False  # whether the last check could read the resources
+    schema: str = ""  # where its OpenAPI v3 document is; "" if it has none
+    swagger: Object = field(default_factory=dict)  # its paths and definitions in OpenAPI v2
+    asked_at: float = float("-inf")  # when the schemas were asked for
 
 
 class Aggregator:
-    """Serves what APIServices give away; `version` changes whenever `groups` does."""
+    """Serves what APIServices give away; `version` changes whenever what clients discover does."""
 
     def __init__(self, objects: Objects, outbound: Outbound, clock: Callable[[], float]) -> None:
         self._objects = objects
         self._outbound = outbound
         self._clock = clock
+        self._forwarder = Forwarder(objects, outbound)
         self._generation: int | None = None
-        self._remote: dict[tuple[str, str], Object] = {}
-        self._discovered: dict[tuple[str, str], Sequence[Object]] = {}
+        self._remote: dict[Key, Object] = {}
+        self._found: dict[Key, Extension] = {}
         self._changed = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._unsubscribe: list[Callable[[], None]] = []
         self.version = 0
 
-    # -- routing
+    # -- routing and documents
 
     def find(self, path: str) -> Object | None:
         """The APIService that a path below `/apis/GROUP/VERSION` belongs to, if it is not ours."""
@@ -72,22 +84,48 @@ class Aggregator:
         parts = path.split("/", 4)
         return remote.get((parts[2], parts[3])) if len(parts) > 3 else None
 
-    def groups(self) -> Groups:
-        """What the available extension servers have."""
-        found: dict[str, dict[str, Sequence[Object]]] = {}
-        for (group, version), resources in sorted(self._discovered.items()):
-            found.setdefault(group, {})[version] = resources
+    def find_schema(self, path: str) -> Object | None:
+        """The APIService whose OpenAPI v3 document is at `/openapi/v3/apis/GROUP/VERSION`."""
+        own = self.find(path.removeprefix("/openapi/v3"))
+        return own if own and self._found.get(_key(own), Extension()).schema else None
+
+    def groups(self) -> Mapping[str, RemoteGroup]:
+        """The groups of extension servers; versions by priority."""
+        found: dict[str, RemoteGroup] = {}
+        services = self._services()
+        ordered = sorted(services, key=lambda key: (-_spec(services[key], "versionPriority"), key))
+        for group, version in ordered:
+            extension = self._found.get((group, version), Extension())
+            priority = _spec(services[group, version], "groupPriorityMinimum")
+            one = found.setdefault(group, RemoteGroup())
+            one.priority = max(one.priority, priority)
+            one.versions[version] = RemoteVersion(extension.resources, extension.current)
         return found
 
-    def _services(self) -> Mapping[tuple[str, str], Object]:
+    def schemas(self) -> Mapping[str, str]:
+        """`apis/GROUP/VERSION` -> the address of its OpenAPI v3 document."""
+        return {
+            f"apis/{group}/{version}": found.schema
+            for (group, version), found in sorted(self._found.items())
+            if found.schema
+        }
+
+    def swaggers(self) -> Sequence[Object]:
+        """Paths and definitions to merge into the OpenAPI v2 document."""
+        return [found.swagger for _, found in sorted(self._found.items()) if found.swagger]
+
+    def _services(self) -> Mapping[Key, Object]:
         generation = self._objects.generation(API_SERVICES)
         if generation != self._generation:
             self._generation = generation
+            before = {key: one.get("spec") for key, one in self._remote.items()}
             self._remote = {
-                (one["spec"].get("group", ""), one["spec"].get("version", "")): one
+                _key(one): one
                 for one in self._objects.list(API_SERVICES)
                 if one.get("spec", {}).get("service")
             }
+            if before != {key: one.get("spec") for key, one in self._remote.items()}:
+                self.version += 1
         return self._remote
 
     # -- serving
@@ -95,29 +133,16 @@ class Aggregator:
     async def serve(
         self, request: web.BaseRequest, user: User, api_service: Object
     ) -> web.StreamResponse:
-        """Pass an authorized request on and its answer back.  Raises ServiceUnavailable."""
-        url = URL(f"https://{_host(api_service)}{request.raw_path}", encoded=True)
-        try:
-            async with self._outbound.session().request(
-                request.method,
-                url,
-                headers=_headers(request, user),
-                data=request.content if request.body_exists else None,
-                ssl=self._tls(api_service),
-                allow_redirects=False,
-                timeout=aiohttp.ClientTimeout(total=None, connect=_CHECK_SECONDS),
-            ) as answer:
-                return await _passed_back(request, answer)
-        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-            log.warning("Extension API server not reached", name=_name(api_service), why=error)
-            raise ServiceUnavailable(
-                f"error trying to reach service: {failure_text(error)}"
-            ) from error
+        """Pass an authorized request on and its answer back."""
+        if not _is_available(api_service):
+            return unavailable("service unavailable")
+        return await self._forwarder.serve(request, user, api_service)
 
-    def _tls(self, api_service: Object) -> ssl.SSLContext:
-        spec = api_service["spec"]
-        insecure = bool(spec.get("insecureSkipTLSVerify"))
-        return self._outbound.tls(spec.get("caBundle") or "", insecure=insecure, front_proxy=True)
+    async def serve_schema(
+        self, request: web.BaseRequest, api_service: Object
+    ) -> web.StreamResponse:
+        """Pass a request for an OpenAPI document on, as the aggregator."""
+        return await self.serve(request, _READER, api_service)
 
     # -- availability
 
@@ -133,12 +158,16 @@ class Aggregator:
             await asyncio.gather(self._task, return_exceptions=True)
 
     def _on_change(self, old: Object | None, new: Object | None) -> None:
-        if self._services() or self._discovered:
+        if self._services() or self._found or _is_unjudged(new):
             self._changed.set()
 
     async def _run(self) -> None:
         while True:
             self._changed.clear()
+            for one in self._objects.list(API_SERVICES):
+                if _is_unjudged(one):
+                    message = "Local APIServices are always available"
+                    await self._write(one, "True", "Local", message)
             for api_service in list(self._services().values()):
                 try:
                     await self._check(api_service)
@@ -153,60 +182,90 @@ class Aggregator:
                 continue
 
     def _forget_others(self) -> None:
-        gone = self._discovered.keys() - self._services().keys()
+        gone = self._found.keys() - self._services().keys()
         for key in gone:
-            del self._discovered[key]
+            del self._found[key]
         if gone:
             self.version += 1
 
     async def _check(self, api_service: Object) -> None:
         status, reason, message = "True", "Passed", "all checks passed"
-        key = (api_service["spec"].get("group", ""), api_service["spec"]["version"])
+        found = self._found.setdefault(_key(api_service), Extension())
+        resources, current = found.resources, True
         try:
-            self._check_endpoints(api_service)
-            resources = await self._discover(api_service, *key)
-        except _Unavailable as problem:
+            check_service(self._objects, api_service)
+            resources = await self._discover(api_service)
+        except Unavailable as problem:
             status, reason, message = "False", problem.reason, str(problem)
-            resources = []
-        if status == "True" and self._discovered.get(key) != resources:
-            self._discovered[key] = resources
+            current = False
+        if (found.resources, found.current) != (resources, current):
+            found.resources, found.current = resources, current
             self.version += 1
         await self._write(api_service, status, reason, message)
+        if current and self._clock() - found.asked_at >= _SCHEMAS_EVERY_SECONDS:
+            found.asked_at = self._clock()
+            await self._read_schemas(api_service, found)
 
-    def _check_endpoints(self, api_service: Object) -> None:
-        service = api_service["spec"]["service"]
-        namespace, name = service.get("namespace", ""), service.get("name", "")
-        where = f'service/{name} in "{namespace}"'
-        if self._objects.get("services", name, namespace) is None:
-            raise _Unavailable("ServiceNotFound", f"{where} is not present")
+    async def _discover(self, api_service: Object) -> Sequence[Object]:
+        """The resources; any of several attempts will do.  Raises Unavailable."""
+        group, version = _key(api_service)
+        url = f"https://{host_of(api_service)}/apis/{group}/{version}"
+        problem = ""
         try:
-            endpoints_of(self._objects, namespace, name, str(service.get("port") or 443))
-        except ApiError as error:
-            text = f"endpoints for {where} have no addresses"
-            raise _Unavailable("MissingEndpoints", text) from error
+            async with asyncio.timeout(_ATTEMPTS_SECONDS):
+                for _ in range(_ATTEMPTS):
+                    try:
+                        resources = (await self._get(api_service, url)).get("resources")
+                        return resources if isinstance(resources, list) else []
+                    except _Bad as bad:
+                        problem = str(bad)
+        except TimeoutError:
+            problem = problem or f'Get "{url}": context deadline exceeded'
+        text = f"failing or missing response from {url}: {problem}"
+        raise Unavailable("FailedDiscoveryCheck", text)
 
-    async def _discover(self, api_service: Object, group: str, version: str) -> Sequence[Object]:
-        url = f"https://{_host(api_service)}/apis/{group}/{version}"
-        headers = {"X-Remote-User": "system:kube-aggregator", "X-Remote-Group": "system:masters"}
+    async def _get(self, api_service: Object, url: str) -> Any:
+        """A JSON document, without verifying whose it is: it says only whether and what.  Raises _Bad."""
+        headers = dict(identity(_CHECKER)) | {"Accept": "application/json"}
         try:
             async with (
-                asyncio.timeout(_CHECK_SECONDS),
+                asyncio.timeout(CONNECT_SECONDS),
                 self._outbound.session().get(
                     url,
-                    headers=headers | {"Accept": "application/json"},
-                    ssl=self._tls(api_service),
+                    headers=headers,
+                    ssl=self._forwarder.tls(api_service, verified=False),
+                    allow_redirects=False,
                 ) as answer,
             ):
                 data = await answer.content.read(_MAX_DOCUMENT_BYTES)
-                if answer.status != 200:
-                    raise _failed(url, f"bad status from {url}: {answer.status}")
-                resources = json.loads(data).get("resources")
-        except (aiohttp.ClientError, TimeoutError, OSError, ValueError, AttributeError) as error:
-            raise _failed(url, f'Get "{url}": {failure_text(error)}') from error
-        return resources if isinstance(resources, list) else []
+                if not 200 <= answer.status < 300:
+                    raise _Bad(f"bad status from {url}: {answer.status}")
+                document = json.loads(data)
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+            raise _Bad(f'Get "{url}": {failure_text(error)}') from error
+        return document if isinstance(document, dict) else {}
+
+    async def _read_schemas(self, api_service: Object, found: Extension) -> None:
+        """Where the OpenAPI v3 document is, and the v2 paths and definitions; servers may have neither."""
+        group, version = _key(api_service)
+        base = f"https://{host_of(api_service)}/openapi"
+        schema, swagger = "", {}
+        try:
+            paths = (await self._get(api_service, f"{base}/v3")).get("paths") or {}
+            entry = paths.get(f"apis/{group}/{version}") or {}
+            schema = str(entry.get("serverRelativeURL") or "")
+        except _Bad as bad:
+            log.debug("No OpenAPI v3", name=_name(api_service), why=bad)
+        try:
+            swagger = own_part(await self._get(api_service, f"{base}/v2"), group, version)
+        except _Bad as bad:
+            log.debug("No OpenAPI v2", name=_name(api_service), why=bad)
+        if (found.schema, found.swagger) != (schema, swagger):
+            found.schema, found.swagger = schema, swagger
+            self.version += 1
 
     async def _write(self, api_service: Object, status: str, reason: str, message: str) -> None:
-        name = api_service["metadata"]["name"]
+        name = _name(api_service)
         current = self._objects.get(API_SERVICES, name)
         if current is None:
             return
@@ -233,54 +292,48 @@ class Aggregator:
             log.debug("APIService status not written", name=name, error=error)
 
 
-class _Unavailable(Exception):
-    def __init__(self, reason: str, message: str) -> None:
-        super().__init__(message)
-        self.reason = reason
+class _Bad(Exception):
+    """A document could not be read; the text says why."""
 
 
-def _failed(url: str, why: str) -> _Unavailable:
-    text = f"failing or missing response from {url}: {why}"
-    return _Unavailable("FailedDiscoveryCheck", text)
+def own_part(document: Object, group: str, version: str) -> Object:
+    """Of a server's OpenAPI v2 document what describes one group and version."""
+    prefix = f"/apis/{group}/"
+    paths = {
+        path: item
+        for path, item in (document.get("paths") or {}).items()
+        if path == prefix or path.startswith(f"{prefix}{version}/")
+    }
+    if not paths:
+        return {}
+    return {"paths": paths, "definitions": document.get("definitions") or {}}
 
 
-def _host(api_service: Object) -> str:
-    service = api_service["spec"]["service"]
-    port = service.get("port") or 443
-    return f"{service.get('name', '')}.{service.get('namespace', '')}.svc:{port}"
+def _key(api_service: Object) -> Key:
+    spec = api_service.get("spec") or {}
+    return spec.get("group", ""), spec.get("version", "")
+
+
+def _spec(api_service: Object, name: str) -> int:
+    return int((api_service.get("spec") or {}).get(name) or 0)
+
+
+def _available(api_service: Object | None) -> Object:
+    conditions = ((api_service or {}).get("status") or {}).get("conditions") or ()
+    return next((one for one in conditions if one.get("type") == "Available"), {})
+
+
+def _is_available(api_service: Object) -> bool:
+    return bool(_available(api_service).get("status") == "True")
+
+
+def _is_unjudged(api_service: Object | None) -> bool:
+    """A local APIService that a user made and nobody has called available yet."""
+    if api_service is None or api_service.get("kind") != "APIService":
+        return False
+    local = not (api_service.get("spec") or {}).get("service")
+    return local and _available(api_service).get("reason") != "Local"
 
 
 def _name(api_service: Object) -> str:
     return str(api_service["metadata"]["name"])
-
-
-def _headers(request: web.BaseRequest, user: User) -> CIMultiDict[str]:
-    headers: CIMultiDict[str] = CIMultiDict()
-    for name, value in request.headers.items():
-        lower = name.lower()
-        if lower not in _NOT_PASSED and not lower.startswith(_NOT_PASSED_PREFIXES):
-            headers.add(name, value)
-    headers.add("X-Remote-User", user.name)
-    if user.uid:
-        headers.add("X-Remote-Uid", user.uid)
-    for group in user.groups:
-        headers.add("X-Remote-Group", group)
-    for key, values in user.extra.items():
-        for value in values:
-            headers.add(f"X-Remote-Extra-{quote(key, safe='')}", value)
-    return headers
-
-
-async def _passed_back(
-    request: web.BaseRequest, answer: aiohttp.ClientResponse
-) -> web.StreamResponse:
-    headers: CIMultiDict[str] = CIMultiDict()
-    for name, value in answer.headers.items():
-        if name.lower() not in ("connection", "keep-alive", "transfer-encoding"):
-            headers.add(name, value)
-    response = web.StreamResponse(status=answer.status, headers=headers)
-    await response.prepare(request)
-    async for piece in answer.content.iter_any():
-        await response.write(piece)
-    await response.write_eof()
-    return response

@@ -3,19 +3,38 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Protocol, TypeAlias
 
 from todoku.api.meta import Object
+from todoku.api.resources.registry import GROUP_ORDER
 from todoku.apiserver.catalog import Catalog, Served
 from todoku.apiserver.encoding import dumps
 from todoku.apiserver.negotiation import JSON, media_ranges
 
 AGGREGATED = "apidiscovery.k8s.io"
 
-RemoteGroups: TypeAlias = Mapping[str, Mapping[str, Sequence[Object]]]
-"""group -> version -> APIResources of an APIResourceList."""
+_OWN_PRIORITY, _CUSTOM_PRIORITY = 18000, 1000  # groupPriorityMinimum of this server's groups
+
+
+@dataclass(frozen=True, slots=True)
+class RemoteVersion:
+    """APIResources of an APIResourceList; not `current` if the server did not answer last time."""
+
+    resources: Sequence[Object]
+    current: bool
+
+
+@dataclass(slots=True)
+class RemoteGroup:
+    """A group of extension servers, its preferred version first."""
+
+    priority: int = 0
+    versions: dict[str, RemoteVersion] = field(default_factory=dict)
+
+
+RemoteGroups: TypeAlias = Mapping[str, RemoteGroup]
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +82,8 @@ class Discovery:
             kind = f"{JSON};g={AGGREGATED};v={version};as=APIGroupDiscoveryList"
             body = aggregated(self._catalog, version, core=path == "/api")
             if path == "/apis":
-                body["items"] += _remote_aggregated(self._groups())
+                remote = _remote_aggregated(self._groups())
+                body["items"] = self._ordered(body["items"], remote, _name_of_item)
             return _page(body, kind)
         classic = self._classic(path.strip("/").split("/"))
         return None if classic is None else _page(classic, JSON)
@@ -72,9 +92,8 @@ class Discovery:
         match parts:
             case ["apis"]:
                 listed = group_list(self._catalog)
-                listed["groups"] += [
-                    _group(name, list(has)) for name, has in self._groups().items()
-                ]
+                remote = [_group(name, list(has.versions)) for name, has in self._groups().items()]
+                listed["groups"] = self._ordered(listed["groups"], remote, _name_of_group)
                 return listed
             case ["api", version]:
                 return resource_list(self._catalog, "", version)
@@ -84,11 +103,33 @@ class Discovery:
                 return resource_list(self._catalog, name, version)
         return None
 
+    def _ordered(
+        self, own: list[Object], remote: Iterable[Object], name_of: Callable[[Object], str]
+    ) -> list[Object]:
+        """By the priority of groups; those of equal priority by name, as custom resources' are."""
+        priorities = {name: has.priority for name, has in self._groups().items()}
+        built_in = {name: _OWN_PRIORITY - 100 * place for place, name in enumerate(GROUP_ORDER)}
+
+        def rank(one: Object) -> tuple[int, str]:
+            name = name_of(one)
+            own_priority = built_in.get(name, _CUSTOM_PRIORITY)
+            return -priorities.get(name, own_priority), "" if name in built_in else name
+
+        return sorted([*own, *remote], key=rank)
+
     def _groups(self) -> RemoteGroups:
         """Groups of extension servers; one that this server has too stays this server's."""
         own = _groups(self._catalog)
         found = self._remote.groups() if self._remote else {}
         return {name: versions for name, versions in found.items() if name not in own}
+
+
+def _name_of_group(one: Object) -> str:
+    return str(one["name"])
+
+
+def _name_of_item(one: Object) -> str:
+    return str(one["metadata"]["name"])
 
 
 def _page(body: Object, content_type: str) -> Page:
@@ -248,24 +289,24 @@ def _kind(group: str, version: str, kind: str) -> Object:
 def _remote_group(groups: RemoteGroups, name: str) -> Object | None:
     if name not in groups:
         return None
-    return {"kind": "APIGroup", "apiVersion": "v1"} | _group(name, list(groups[name]))
+    return {"kind": "APIGroup", "apiVersion": "v1"} | _group(name, list(groups[name].versions))
 
 
 def _remote_aggregated(groups: RemoteGroups) -> Iterable[Object]:
-    for name, versions in groups.items():
+    for name, group in groups.items():
         yield {
             "metadata": {"name": name, "creationTimestamp": None},
             "versions": [
                 {
                     "version": version,
                     "resources": [
-                        _remote_resource(one, resources, name, version)
-                        for one in resources
+                        _remote_resource(one, found.resources, name, version)
+                        for one in found.resources
                         if "/" not in one.get("name", "")
                     ],
-                    "freshness": "Current",
+                    "freshness": "Current" if found.current else "Stale",
                 }
-                for version, resources in versions.items()
+                for version, found in group.versions.items()
             ],
         }
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from collections import ChainMap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 from todoku import KUBERNETES_VERSION, __version__
 from todoku.api import openapi, schemas
@@ -28,14 +29,28 @@ class Document:
     immutable: bool = False  # its address carries its hash
 
 
+class Remote(Protocol):
+    """Schemas that extension API servers have (`aggregation.Aggregator`)."""
+
+    version: int
+
+    def schemas(self) -> Mapping[str, str]: ...
+
+    def swaggers(self) -> Sequence[Object]: ...
+
+
 class OpenApi:
     """Serves one catalog."""
 
-    def __init__(self, catalog: Catalog) -> None:
+    def __init__(self, catalog: Catalog, remote: Remote | None = None) -> None:
         self._catalog = catalog
-        self._version = -1
+        self._remote = remote
+        self._version = (-1, -1)
         self._groups: dict[str, list[Served]] = {}
         self._hashes: dict[str, str] = {}
+        self._schemas: Mapping[str, str] = {}
+        self._swaggers: Sequence[Object] = ()
+        self._swagger_digest = ""
         self._made: dict[tuple[str, str], Document] = {}  # (path, hash) -> document
 
     def get(self, path: str, accept: str, wanted_hash: str) -> Document | None:
@@ -54,8 +69,12 @@ class OpenApi:
         return document
 
     def _refresh(self) -> None:
-        if self._version == self._catalog.version:
+        version = self._catalog.version, self._remote.version if self._remote else 0
+        if self._version == version:
             return
+        self._schemas = self._remote.schemas() if self._remote else {}
+        self._swaggers = self._remote.swaggers() if self._remote else ()
+        self._swagger_digest = _digest(*(dumps(one).decode() for one in self._swaggers))
         groups: dict[str, list[Served]] = {}
         for served in self._catalog:
             one = served.resource
@@ -68,15 +87,22 @@ class OpenApi:
             for key, document in self._made.items()
             if (key[0].removesuffix("#json").removesuffix("#protobuf"), key[1]) in current
         }
-        self._version = self._catalog.version
+        self._version = version
 
     def _whole(self) -> str:
-        return _digest(*sorted(self._hashes.values()))
+        return _digest(
+            *sorted([*self._hashes.values(), *self._schemas.values(), self._swagger_digest])
+        )
 
     def _index(self) -> Document:
         paths = {
             name: {"serverRelativeURL": f"/openapi/v3/{name}?hash={digest}"}
             for name, digest in self._hashes.items()
+        }
+        paths |= {
+            name: {"serverRelativeURL": address}
+            for name, address in self._schemas.items()
+            if name not in self._hashes
         }
         return Document(dumps({"paths": paths}), V3_JSON, f'"{self._whole()}"')
 
@@ -96,11 +122,19 @@ class OpenApi:
         if found is None:
             served = list(self._catalog)
             body = openapi.v2_document([one.resource for one in served], _definitions(served))
+            _merge(body, self._swaggers)
             data = openapi.v2_protobuf(body) if binary else dumps(body)
             kind = V2_PROTOBUF if binary else V2_JSON
             etag = f'"{_digest(key[0], key[1])}"'
             found = self._made[key] = Document(data, kind, etag)
         return found
+
+
+def _merge(body: Object, swaggers: Sequence[Object]) -> None:
+    """Add what extension servers have; of two definitions with one name ours stays."""
+    for one in swaggers:
+        body["paths"] = one["paths"] | body["paths"]
+        body["definitions"] = one["definitions"] | body["definitions"]
 
 
 def _wants_protobuf(accept: str) -> bool:

@@ -16,6 +16,7 @@ from todoku.apiserver.authentication import impersonated
 from todoku.apiserver.authorization import forbidden
 from todoku.apiserver.context import Context, Engine
 from todoku.apiserver.encoding import dumps
+from todoku.apiserver.extension_requests import is_upgrade
 from todoku.apiserver.http import read_body
 from todoku.apiserver.inflight import WRITES, Limits
 from todoku.apiserver.openapi import OpenApi
@@ -40,7 +41,7 @@ class Pipeline:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._limits = Limits(engine.config)
-        self._openapi = OpenApi(engine.catalog)
+        self._openapi = OpenApi(engine.catalog, engine.components.aggregator)
         self._pages = discovery.Discovery(engine.catalog, engine.components.aggregator)
         self.ready = False
 
@@ -74,6 +75,8 @@ class Pipeline:
         aggregator = self._engine.components.aggregator
         remote = aggregator.find(info.path) if aggregator else None
         body = b"" if remote else await self._body(request, info)
+        if aggregator and remote and is_upgrade(request):
+            return await aggregator.serve(request, user, remote)  # lasts as long as both sides want
         async with self._limits.admit(user, info):
             if aggregator and remote:
                 return await aggregator.serve(request, user, remote)
@@ -178,6 +181,10 @@ class Pipeline:
             )
         path = info.path.rstrip("/") or "/"
         if path.startswith("/openapi/"):
+            aggregator = self._engine.components.aggregator
+            remote = aggregator.find_schema(path) if aggregator else None
+            if aggregator and remote:
+                return await aggregator.serve_schema(request, remote)
             return self._schema(request, path)
         if parts_of(path)[0] in ("api", "apis"):
             return self._discovery(request, path)

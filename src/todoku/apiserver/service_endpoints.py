@@ -37,7 +37,9 @@ def endpoints_of(objects: Objects, namespace: str, name: str, port: str) -> list
     if spec.get("type") == "ExternalName":
         return [Endpoint(str(spec.get("externalName", "")), int(port) if port.isdigit() else 443)]
     wanted = _port_of(spec, port, name)
-    found = [one for slice_ in _slices(objects, namespace, name) for one in _ready(slice_, wanted)]
+    found = [
+        one for slice_ in slices_of(objects, namespace, name) for one in _ready(slice_, wanted)
+    ]
     if not found:
         raise no_endpoints(name)
     random.shuffle(found)
@@ -56,7 +58,8 @@ def _port_of(spec: Object, asked: str, service: str) -> Object:
     raise ServiceUnavailable(f'no service port "{asked}" found for service "{service}"')
 
 
-def _slices(objects: Objects, namespace: str, name: str) -> Iterator[Object]:
+def slices_of(objects: Objects, namespace: str, name: str) -> Iterator[Object]:
+    """The EndpointSlices of a Service."""
     for one in objects.list(_SLICES, namespace):
         if (one["metadata"].get("labels") or {}).get(_SERVICE_LABEL) == name:
             yield one

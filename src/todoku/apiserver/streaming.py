@@ -211,13 +211,13 @@ def _passed(request: web.BaseRequest) -> list[tuple[str, str]]:
     for name in _PASSED_HEADERS:
         for value in request.headers.getall(name, []):
             if name == "Sec-WebSocket-Protocol":
-                value = ", ".join(_without_token(value))
+                value = ", ".join(without_token(value))
             if value:
                 found.append((name, value))
     return found
 
 
-def _without_token(protocols: str) -> Iterator[str]:
+def without_token(protocols: str) -> Iterator[str]:
     for one in protocols.split(","):
         if not one.strip().startswith("base64url.bearer.authorization.k8s.io."):
             yield one.strip()

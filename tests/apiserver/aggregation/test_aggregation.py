@@ -10,6 +10,7 @@ from aiohttp import web
 from tests.support.apiserver import loopback_socket, running_api
 from tests.support.certificates import authority
 from tests.support.kubectl import Kubectl, require_kubectl
+from todoku.apiserver.extension_checks import cluster_ip_problem
 
 SERVICES = "/apis/apiregistration.k8s.io/v1/apiservices"
 RESOURCES = [
@@ -39,6 +40,10 @@ class Extension:
         self.port = self._sock.getsockname()[1]
         app = web.Application()
         app.router.add_get("/apis/wardle.example.com/v1", self._discovery)
+        app.router.add_get("/openapi/v2", self._swagger)
+        app.router.add_get("/openapi/v3", self._schemas)
+        app.router.add_get("/openapi/v3/{path:.*}", self._schema)
+        app.router.add_get("/{rest:.*}/console", self._console)
         app.router.add_route("*", "/{rest:.*}", self._any)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
         await self._runner.setup()
@@ -57,6 +62,34 @@ class Extension:
             "resources": RESOURCES,
         }
         return web.json_response(body)
+
+    async def _swagger(self, request):
+        kind = {"group": "wardle.example.com", "version": "v1", "kind": "Flunder"}
+        get = {"responses": {"200": {"description": "OK"}}, "x-kubernetes-group-version-kind": kind}
+        return web.json_response(
+            {
+                "swagger": "2.0",
+                "paths": {"/apis/wardle.example.com/v1/flunders": {"get": get}, "/version": {}},
+                "definitions": {"wardle.Flunder": {"type": "object", "description": "A fish."}},
+            }
+        )
+
+    async def _schemas(self, request):
+        path = "apis/wardle.example.com/v1"
+        address = {"serverRelativeURL": f"/openapi/v3/{path}?hash=1"}
+        return web.json_response({"paths": {path: address, "apis/other/v1": address}})
+
+    async def _schema(self, request):
+        self.seen.append((request.method, request.path_qs, dict(request.headers), ""))
+        return web.json_response({"openapi": "3.0.0"})
+
+    async def _console(self, request):
+        self.seen.append((request.method, request.path_qs, dict(request.headers), ""))
+        socket = web.WebSocketResponse(protocols=("echo",))
+        await socket.prepare(request)
+        async for message in socket:
+            await socket.send_str(f"heard {message.data}")
+        return socket
 
     async def _any(self, request):
         self.seen.append(
@@ -167,13 +200,19 @@ async def test_a_service_that_is_missing_or_silent_makes_it_unavailable(api):
     condition = await available(api, "False")
     assert condition["reason"] == "ServiceNotFound"
     assert condition["message"] == 'service/wardle in "default" is not present'
-    code, status = await api.request("GET", "/apis/wardle.example.com/v1/flunders")
-    assert code == 503
-    assert "error trying to reach service" in status["message"]
+    response, text = await api.raw("GET", "/apis/wardle.example.com/v1/flunders")
+    assert (response.status, text) == (503, b"service unavailable\n")
+    assert "wardle.example.com" in [
+        one["name"] for one in (await api.request("GET", "/apis"))[1]["groups"]
+    ]
+    accept = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
+    items = (await api.request("GET", "/apis", accept=accept))[1]["items"]
+    found = next(one for one in items if one["metadata"]["name"] == "wardle.example.com")
+    assert found["versions"] == [{"version": "v1", "resources": [], "freshness": "Stale"}]
     body = {"metadata": {"name": "wardle"}, "spec": {"ports": [{"port": 1}]}}
     await api.request("POST", "/api/v1/namespaces/default/services", body)
     async with asyncio.timeout(10):
-        while (await available(api, "False"))["reason"] != "MissingEndpoints":
+        while (await available(api, "False"))["reason"] != "EndpointsNotFound":
             await asyncio.sleep(0.05)
 
 
@@ -183,3 +222,98 @@ async def test_kubectl_lists_an_aggregated_resource(api, extension, tmp_path):
     await available(api, "True")
     assert await kubectl("get", "fl", "-o", "name") == "flunder.wardle.example.com/f\n"
     assert "flunders" in await kubectl("api-resources", "--api-group=wardle.example.com")
+
+
+WANTED = {"name": "s", "namespace": "n", "port": 443}
+PORTS = [{"port": 443, "name": "https"}]
+SLICES = {
+    "nobody": ([{"ports": [{"name": "https", "port": 8443}], "endpoints": []}], "MissingEndpoints"),
+    "another port": ([{"ports": [{"name": "x", "port": 1}], "endpoints": [{"addresses": ["10.0.0.1"]}]}], "MissingEndpoints"),
+    "none": ([], "EndpointsNotFound"),
+    "not ready": ([{"ports": [{"name": "https", "port": 8443}], "endpoints": [{"conditions": {"ready": False}}]}], "MissingEndpoints"),
+    "one": ([{"ports": [{"name": "https", "port": 8443}], "endpoints": [{"addresses": ["10.0.0.1"]}]}], ""),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("slices", "reason"), SLICES.values(), ids=SLICES)
+def test_a_service_needs_a_ready_endpoint_with_its_port(slices, reason):
+    problem = cluster_ip_problem(WANTED, PORTS, slices)
+    assert (problem.reason if problem else "") == reason
+
+
+def test_a_service_needs_the_port():
+    problem = cluster_ip_problem(WANTED | {"port": 80}, PORTS, [])
+    assert (problem.reason, str(problem)) == ("ServicePortError", 'service/s in "n" is not listening on port 80')  # fmt: skip
+
+
+async def test_an_upgrade_reaches_the_extension_server(api, extension):
+    await api.request("POST", SERVICES, api_service(extension.port, extension.ca_bundle))
+    await available(api, "True")
+    path = "/apis/wardle.example.com/v1/namespaces/default/flunders/f/console?x=1"
+    headers = {"Impersonate-User": "ann", "Impersonate-Group": "system:masters"}
+    protocols = ("base64url.bearer.authorization.k8s.io.c2VjcmV0", "echo")
+    async with api.session.ws_connect(api.url + path, protocols=protocols, headers=headers) as socket:  # fmt: skip
+        await socket.send_str("hello")
+        assert await socket.receive_str() == "heard hello"
+        assert socket.protocol == "echo"
+    _, seen, headers, _ = extension.seen[-1]
+    assert seen == path
+    assert headers["X-Remote-User"] == "ann"
+    assert headers["Sec-WebSocket-Protocol"] == "echo"
+
+
+async def test_schemas_of_an_extension_server_are_merged(api, extension):
+    await api.request("POST", SERVICES, api_service(extension.port, extension.ca_bundle))
+    await available(api, "True")
+    path = "apis/wardle.example.com/v1"
+    async with asyncio.timeout(10):
+        while path not in (index := (await api.request("GET", "/openapi/v3"))[1]["paths"]):
+            await asyncio.sleep(0.05)
+    assert "apis/other/v1" not in index
+    address = index[path]["serverRelativeURL"]
+    assert (await api.request("GET", address))[1] == {"openapi": "3.0.0"}
+    assert extension.seen[-1][1] == address
+    assert extension.seen[-1][2]["X-Remote-User"] == "system:aggregator"
+    async with asyncio.timeout(10):
+        while True:
+            swagger = (await api.request("GET", "/openapi/v2"))[1]
+            if "/apis/wardle.example.com/v1/flunders" in swagger["paths"]:
+                break
+            await asyncio.sleep(0.05)
+    assert swagger["definitions"]["wardle.Flunder"]["description"] == "A fish."
+    assert "io.k8s.api.core.v1.Pod" in swagger["definitions"]
+
+
+async def test_a_local_api_service_is_available_at_once(api):
+    body = {
+        "metadata": {"name": "v1.local.example.com"},
+        "spec": {"group": "local.example.com", "version": "v1", "groupPriorityMinimum": 10, "versionPriority": 10},
+    }  # fmt: skip
+    assert (await api.request("POST", SERVICES, body))[0] == 201
+    async with asyncio.timeout(10):
+        while True:
+            _, got = await api.request("GET", f"{SERVICES}/v1.local.example.com")
+            if conditions := (got.get("status") or {}).get("conditions"):
+                break
+            await asyncio.sleep(0.02)
+    assert (conditions[0]["status"], conditions[0]["reason"]) == ("True", "Local")
+
+
+async def test_groups_are_listed_by_their_priority(api, extension):
+    crd = {
+        "metadata": {"name": "foos.a.example.com"},
+        "spec": {
+            "group": "a.example.com", "scope": "Namespaced", "names": {"plural": "foos", "kind": "Foo"},
+            "versions": [{"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": {"type": "object"}}}],
+        },
+    }  # fmt: skip
+    await api.request("POST", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions", crd)
+    await api.request("POST", SERVICES, api_service(extension.port, extension.ca_bundle))
+    async with asyncio.timeout(10):
+        while True:
+            groups = [one["name"] for one in (await api.request("GET", "/apis"))[1]["groups"]]
+            if {"a.example.com", "wardle.example.com"} <= set(groups):
+                break
+            await asyncio.sleep(0.02)
+    assert groups[0] == "apiregistration.k8s.io"
+    assert groups[-2:] == ["wardle.example.com", "a.example.com"]
