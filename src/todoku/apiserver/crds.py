@@ -19,6 +19,7 @@ from todoku.apiserver import deletes
 from todoku.apiserver.catalog import Served
 from todoku.apiserver.context import Engine
 from todoku.apiserver.custom_resources import served_versions
+from todoku.apiserver.group_services import keep_custom
 from todoku.apiserver.objects import EngineObjects
 
 log = logs.get(__name__)
@@ -187,13 +188,14 @@ class CrdController:
                 log.exception("Definition not reconciled", crd=name)
 
     async def _reconcile(self, name: str) -> None:
+        engine, group = self._engine, name.partition(".")[2]
         crd = self._objects.get(CRDS, name)
+        await keep_custom(engine.catalog, self._objects, group, engine.clock())
         if crd is None:
             return
         if crd["metadata"].get("deletionTimestamp"):
             await self._finalize(crd)
             return
-        group = crd["spec"]["group"]
         others = [
             one
             for one in self._objects.list(CRDS)

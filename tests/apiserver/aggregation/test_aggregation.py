@@ -317,3 +317,25 @@ async def test_groups_are_listed_by_their_priority(api, extension):
             await asyncio.sleep(0.02)
     assert groups[0] == "apiregistration.k8s.io"
     assert groups[-2:] == ["wardle.example.com", "a.example.com"]
+
+
+async def test_versions_of_definitions_have_api_services(api):
+    names = {"plural": "foos", "kind": "Foo"}
+    versions = [
+        {"name": name, "served": True, "storage": name == "v1", "schema": {"openAPIV3Schema": {"type": "object"}}}
+        for name in ("v1", "v2")
+    ]  # fmt: skip
+    spec = {"group": "example.com", "scope": "Namespaced", "names": names, "versions": versions}
+    crds = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
+    body = {"metadata": {"name": "foos.example.com"}, "spec": spec}
+    assert (await api.request("POST", crds, body))[0] == 201
+    async with asyncio.timeout(10):
+        while (await api.request("GET", f"{SERVICES}/v2.example.com"))[0] != 200:
+            await asyncio.sleep(0.02)
+    _, got = await api.request("GET", f"{SERVICES}/v1.example.com")
+    assert got["metadata"]["labels"] == {"kube-aggregator.kubernetes.io/automanaged": "true"}
+    assert (got["spec"]["groupPriorityMinimum"], got["spec"]["versionPriority"]) == (1000, 100)
+    assert (await api.request("DELETE", f"{crds}/foos.example.com"))[0] == 200
+    async with asyncio.timeout(10):
+        while (await api.request("GET", f"{SERVICES}/v1.example.com"))[0] != 404:
+            await asyncio.sleep(0.02)
