@@ -4,13 +4,10 @@ import asyncio
 import json
 import ssl
 
-import aiohttp
 import pytest
 
 from tests.support.apiserver import running_api
-from todoku.apiserver.config import Config, Timings
-from todoku.apiserver.inflight import Limits
-from todoku.apiserver.request import RequestInfo, User, read_path
+from todoku.apiserver.request import read_path
 
 PATHS = {
     ("GET", "/api/v1/pods"): ("list", "pods", "", "", ""),
@@ -120,42 +117,6 @@ async def test_a_bad_body_is_refused_with_a_reason(api, body, kind):
     assert refusal["message"]
 
 
-def limits(**settings):
-    config = Config(sockets=[], store="", cert_file="", key_file="", **settings)
-    return Limits(config)
-
-
-READ, WRITE = RequestInfo(verb="get", path="/x"), RequestInfo(verb="create", path="/x")
-USER = User(name="u")
-
-
-async def test_too_many_at_once_are_turned_away():
-    from todoku.api import errors
-
-    few = limits(max_mutating_inflight=1)
-    async with few.admit(USER, WRITE):
-        with pytest.raises(errors.TooManyRequests) as refusal:
-            async with few.admit(USER, WRITE):
-                pass
-        async with (
-            few.admit(USER, READ),
-            few.admit(User(name="a", groups=("system:masters",)), WRITE),
-        ):
-            pass
-    assert refusal.value.retry_after_seconds == 1
-    async with few.admit(USER, WRITE):
-        pass
-
-
-async def test_a_request_that_takes_too_long_times_out():
-    from todoku.api import errors
-
-    quick = limits(timings=Timings(request_timeout=0.01))
-    with pytest.raises(errors.Timeout):
-        async with quick.admit(USER, READ):
-            await asyncio.sleep(10)
-
-
 async def test_the_store_survives_a_restart_of_the_server(tmp_path):
     path = str(tmp_path / "todoku.db")
     body = {"metadata": {"name": "kept"}, "data": {"a": "1"}}
@@ -164,22 +125,3 @@ async def test_the_store_survives_a_restart_of_the_server(tmp_path):
     async with running_api(path) as api:
         kept = "/api/v1/namespaces/default/configmaps/kept"
         assert await api.request("GET", kept) == (200, before)
-
-
-async def test_a_full_server_says_when_to_come_again():
-    """Over the wire: 429 and Retry-After, for everyone but system:masters."""
-    async with running_api(max_requests_inflight=0) as api:
-        context = ssl.create_default_context(cafile=api.ca_file)
-        connector = aiohttp.TCPConnector(ssl=context)
-        async with (
-            aiohttp.ClientSession(connector=connector) as session,
-            session.get(f"{api.url}/version") as response,
-        ):
-            answer = await response.json()
-        assert (response.status, response.headers["Retry-After"]) == (429, "1")
-        assert (answer["reason"], answer["details"]["retryAfterSeconds"]) == ("TooManyRequests", 1)
-        assert (await api.request("GET", "/version"))[0] == 200
-        _, levels = await api.request(
-            "GET", "/apis/flowcontrol.apiserver.k8s.io/v1/prioritylevelconfigurations"
-        )
-    assert {"exempt", "catch-all"} <= {one["metadata"]["name"] for one in levels["items"]}

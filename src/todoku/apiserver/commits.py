@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from time import perf_counter
+
 from todoku.api.meta import Object
 from todoku.apiserver import conversion
 from todoku.apiserver.catalog import Served
@@ -29,7 +31,10 @@ async def put(
         return _shown(served, Cached(value, revision, namespace, name), obj)
     key = key_of(served.prefix, namespace, name)
     put = Put(key, value, relaxed=served.stored.name in RELAXED)
+    started = perf_counter()
     committed = await engine.store.commit([Compare(key, revision)], [put])
+    operation = "update" if revision else "create"
+    engine.telemetry.store_seconds(operation, served.name).observe(perf_counter() - started)
     if not committed.succeeded:
         raise Raced
     return _shown(served, Cached(value, committed.revision, namespace, name), obj)
@@ -57,7 +62,9 @@ async def remove(engine: Engine, context: Context, final: Object, current: Cache
         gone = Cached(value, current.revision, current.namespace, current.name)
         return _shown(served, gone, final)
     key = key_of(served.prefix, current.namespace, current.name)
+    started = perf_counter()
     committed = await engine.store.commit([Compare(key, current.revision)], [Delete(key)])
+    engine.telemetry.store_seconds("delete", served.name).observe(perf_counter() - started)
     if not committed.succeeded:
         raise Raced
     if served.name == "services" and engine.components.services:

@@ -10,6 +10,7 @@ from todoku.apiserver.catalog import Catalog, Served
 from todoku.apiserver.config import Components, Config
 from todoku.apiserver.negotiation import PLAIN, Form
 from todoku.apiserver.request import RequestInfo, User
+from todoku.apiserver.telemetry import Telemetry
 from todoku.storage.store import Store
 
 
@@ -28,6 +29,9 @@ class Context:
     internal: bool = False  # from the server itself: no admission
     dry_run: bool = False
     warnings: list[str] = field(default_factory=list)
+    # A watch calls it when it has sent what was there: from then on it takes no seat.
+    begun: Callable[[], None] | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)  # of an answer that is a stream
 
     @property
     def field_manager(self) -> str:
@@ -45,6 +49,7 @@ class Engine:
     catalog: Catalog
     components: Components
     clock: Callable[[], float]
+    telemetry: Telemetry = field(default_factory=Telemetry)
 
     def collection(self, served: Served) -> Collection:
         return self.cache.collection(served.prefix)

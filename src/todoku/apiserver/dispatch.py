@@ -70,7 +70,8 @@ async def _list(engine: Engine, context: Context, _: web.BaseRequest) -> Answer:
 
 async def _watch(engine: Engine, context: Context, request: web.BaseRequest) -> web.StreamResponse:
     wanted = watches.read(engine, context)
-    response = await open_stream(request, f"{answers.content_type(context.form)};stream=watch")
+    content_type = f"{answers.content_type(context.form)};stream=watch"
+    response = await open_stream(request, content_type, context.headers)
     sink = HttpSink(request)
     await watches.serve(engine, context, wanted, sink)
     await response.write_eof()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 
 from aiohttp import web
 
@@ -30,10 +31,16 @@ def _too_large(limit_bytes: int) -> errors.ApiError:
     return errors.TooLarge(f"Request entity too large: limit is {limit_bytes}")
 
 
-async def open_stream(request: web.BaseRequest, content_type: str) -> web.StreamResponse:
+async def open_stream(
+    request: web.BaseRequest, content_type: str, headers: Mapping[str, str]
+) -> web.StreamResponse:
     """Send the head of a chunked response now, so that the client knows it was accepted."""
     response = web.StreamResponse(
-        headers={"Content-Type": content_type, "Cache-Control": "no-cache, private"}
+        headers={
+            "Content-Type": content_type,
+            "Cache-Control": "no-cache, private",
+            **headers,
+        }
     )
     if request.version >= (1, 1):
         response.enable_chunked_encoding()

@@ -4,92 +4,240 @@ from __future__ import annotations
 
 import asyncio
 import ssl
-from dataclasses import replace
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from time import perf_counter
 
 from aiohttp import web
 
 from todoku import KUBERNETES_VERSION
 from todoku.aio import log as logs
-from todoku.api import errors
+from todoku.api import errors, times
+from todoku.api.meta import Object
 from todoku.apiserver import discovery, dispatch, negotiation, options, responses
 from todoku.apiserver.authentication import impersonated
 from todoku.apiserver.authorization import forbidden
 from todoku.apiserver.context import Context, Engine
 from todoku.apiserver.encoding import dumps
 from todoku.apiserver.extension_requests import is_upgrade
+from todoku.apiserver.flowcontrol import work
+from todoku.apiserver.flowcontrol.control import Flow, FlowControl
+from todoku.apiserver.flowcontrol.dumps import DUMPS
+from todoku.apiserver.health import Health, Probes
 from todoku.apiserver.http import read_body
-from todoku.apiserver.inflight import WRITES, Limits
 from todoku.apiserver.openapi import OpenApi
 from todoku.apiserver.request import (
     ANONYMOUS,
     UNAUTHENTICATED,
+    WRITES,
     Credentials,
     RequestInfo,
     User,
+    is_stream,
     read_path,
 )
+from todoku.apiserver.telemetry import slis
 
 log = logs.get(__name__)
 
 _ANONYMOUS = User(name=ANONYMOUS, groups=(UNAUTHENTICATED,))
-_HEALTH = frozenset({"/healthz", "/livez", "/readyz"})
+_APPLY = "application/apply-patch"
+_UNCACHED = {"Cache-Control": "no-cache, private"}
+_METRICS = {"Content-Type": "text/plain; version=0.0.4; charset=utf-8", **_UNCACHED}
+
+
+@dataclass(slots=True)
+class Exchange:
+    """One request on its way, for the headers and figures of its answer."""
+
+    started: float
+    info: RequestInfo | None = None
+    flow: Flow | None = None
+    remote: Object | None = None  # the APIService of the server that serves it
+    dry_run: bool = False
+    verb: str = ""  # as metrics name it
+    warnings: list[str] = field(default_factory=list)
 
 
 class Pipeline:
-    """Serves requests for one engine; `ready` tells /readyz."""
+    """Serves requests for one engine; `ready` and `stopping` tell the health checks."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
-        self._limits = Limits(engine.config)
+        self._telemetry = engine.telemetry
+        config = engine.config
+        self._seconds = config.timings.request_timeout
+        self.control = FlowControl(
+            config.max_requests_inflight + config.max_mutating_inflight,
+            wait_seconds=self._seconds / 4,
+            waits=self._telemetry.waits,
+        )
         self._openapi = OpenApi(engine.catalog, engine.components.aggregator)
         self._pages = discovery.Discovery(engine.catalog, engine.components.aggregator)
+        self._health = Health(
+            Probes(
+                store=lambda: str(engine.cache.failure or ""),
+                cache=lambda: str(engine.cache.failure or ""),
+                started=lambda: "" if self.ready else "not finished",
+                stopping=lambda: "process is shutting down" if self.stopping else "",
+            )
+        )
+        self._health_paths = frozenset(self._health.paths())
         self.ready = False
+        self.stopping = False
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """The aiohttp handler.  Every failure becomes a Status; only cancellation passes."""
-        warnings: list[str] = []
+        exchange = Exchange(perf_counter())
+        response: web.StreamResponse
         try:
-            return responses.for_reader(request, await self._handle(request, warnings))
+            response = await self._handle(request, exchange)
         except errors.ApiError as refused:
-            return responses.for_reader(request, responses.refusal(refused, warnings=warnings))
+            response = responses.refusal(refused, warnings=exchange.warnings)
+            if exchange.info and isinstance(refused, errors.TooManyRequests | errors.Timeout):
+                self._telemetry.terminated(exchange.info, refused.code)
         except (ConnectionResetError, asyncio.CancelledError):
+            self._record(exchange, 200)  # a watch, mostly, whose client has had enough
             raise
         except Exception as failure:
             log.exception("Request failed", method=request.method, path=request.path)
             text = f"Internal error occurred: {type(failure).__name__}: {failure}"
-            return responses.refusal(errors.InternalError(text))
+            response = responses.refusal(errors.InternalError(text))
+        if exchange.flow is not None and not response.prepared:
+            response.headers.update(exchange.flow.headers)
+        self._record(exchange, response.status, response)
+        return responses.for_reader(request, response)
 
-    async def _handle(self, request: web.BaseRequest, warnings: list[str]) -> web.StreamResponse:
-        query = request.query
-        info = read_path(request.method, request.path, query)
-        if info.path in _HEALTH:
-            return self._health(info.path)
+    def _record(
+        self, exchange: Exchange, code: int, response: web.StreamResponse | None = None
+    ) -> None:
+        info = exchange.info
+        if info is None or (not info.resource and info.path not in self._health_paths):
+            return
+        size = 0
+        if isinstance(response, web.Response) and isinstance(response.body, bytes):
+            size = len(response.body)
+        self._telemetry.record(
+            info,
+            exchange.verb or info.verb,
+            code,
+            dry_run=exchange.dry_run,
+            size=size,
+            seconds=perf_counter() - exchange.started,
+        )
+
+    async def _handle(self, request: web.BaseRequest, exchange: Exchange) -> web.StreamResponse:
+        info = exchange.info = read_path(request.method, request.path, request.query)
         user = await self._authenticate(request)
         authorizer = self._engine.components.authorizer
+        if authorizer is not None and "Impersonate-User" in request.headers:
+            user = await impersonated(user, request.headers, authorizer)
+        stream = is_stream(info)
+        if not stream:
+            exchange.flow = self.control.flow(user, info)
         if authorizer is not None:
-            if "Impersonate-User" in request.headers:
-                user = await impersonated(user, request.headers, authorizer)
             decision = await authorizer.authorize(user, info)
             if not decision.allowed:
                 raise forbidden(user, info, decision)
         aggregator = self._engine.components.aggregator
-        remote = aggregator.find(info.path) if aggregator else None
-        body = b"" if remote else await self._body(request, info)
-        if aggregator and remote and is_upgrade(request):
-            return await aggregator.serve(request, user, remote)  # lasts as long as both sides want
-        async with self._limits.admit(user, info):
-            if aggregator and remote:
-                return await aggregator.serve(request, user, remote)
-            if not info.is_resource:
-                return await self._document(request, info)
-            return await self._resource(request, info, user, warnings, body)
+        remote = exchange.remote = aggregator.find(info.path) if aggregator else None
+        # An upgrade to another server lasts as long as both sides want.
+        if stream or info.verb == "watch" or (remote and is_upgrade(request)):
+            gauge = self._telemetry.long_running(info)
+            gauge.value += 1
+            try:
+                return await self._long(request, exchange, user, info)
+            finally:
+                gauge.value -= 1
+        return await self._short(request, exchange, user, info)
 
-    async def _body(self, request: web.BaseRequest, info: RequestInfo) -> bytes:
-        """Read before the request takes a place: a client that sends slowly keeps none from the others."""
-        if not info.is_resource or info.verb not in WRITES or info.subresource == "proxy":
-            return b""  # a proxied body passes as it is
-        async with self._limits.in_time():
-            return await read_body(request, self._engine.config.request_limit_bytes)
+    async def _long(
+        self, request: web.BaseRequest, exchange: Exchange, user: User, info: RequestInfo
+    ) -> web.StreamResponse:
+        """Watches, which take a seat while they begin, and streams, which take none."""
+        flow = exchange.flow
+        if flow is None:
+            exchange.verb = "get" if info.subresource == "log" else "connect"
+            return await self._serve(request, exchange, user, info, b"")
+        async with self._seat(request, flow, user, info) as leave:
+            return await self._serve(request, exchange, user, info, b"", begun=leave)
+
+    async def _short(
+        self, request: web.BaseRequest, exchange: Exchange, user: User, info: RequestInfo
+    ) -> web.StreamResponse:
+        flow, control = exchange.flow, self.control
+        assert flow is not None, "every request but a stream is classified"
+        seconds = self._seconds
+        if "timeout" in request.query:
+            seconds = _asked_seconds(request.query["timeout"], seconds)
+        writing = info.verb in WRITES
+        try:
+            async with asyncio.timeout(seconds) as deadline:
+                body = b""
+                if writing and info.resource and not exchange.remote:
+                    # Before the request takes a seat: a client that sends slowly keeps none from the others.
+                    body = await read_body(request, self._engine.config.request_limit_bytes)
+                ticket = control.enter(flow, self._width(request, flow, info))
+                gauge = self._telemetry.writing if writing else self._telemetry.reading
+                try:
+                    if not ticket.executing:
+                        await control.wait(flow, ticket, user, info)
+                    gauge.value += 1
+                    try:
+                        return await self._serve(request, exchange, user, info, body)
+                    finally:
+                        gauge.value -= 1
+                finally:
+                    if ticket.executing:
+                        control.leave(flow, ticket)
+        except TimeoutError:
+            if not deadline.expired():
+                raise
+            text = "Timeout: request did not complete within the allotted timeout"
+            raise errors.Timeout(text) from None
+
+    def _width(self, request: web.BaseRequest, flow: Flow, info: RequestInfo) -> int:
+        if info.verb in ("list", "watch"):
+            return work.width(self._engine, info, request.query, flow.level.widest)
+        return 1
+
+    @asynccontextmanager
+    async def _seat(
+        self, request: web.BaseRequest, flow: Flow, user: User, info: RequestInfo
+    ) -> AsyncIterator[Callable[[], None]]:
+        """A seat for what is inside, which may call what it is handed to leave it earlier."""
+        control = self.control
+        ticket = control.enter(flow, self._width(request, flow, info))
+
+        def leave() -> None:
+            if ticket.executing:
+                control.leave(flow, ticket)
+
+        try:
+            if not ticket.executing:
+                await control.wait(flow, ticket, user, info)
+            yield leave
+        finally:
+            leave()
+
+    async def _serve(
+        self,
+        request: web.BaseRequest,
+        exchange: Exchange,
+        user: User,
+        info: RequestInfo,
+        body: bytes,
+        begun: Callable[[], None] | None = None,
+    ) -> web.StreamResponse:
+        aggregator = self._engine.components.aggregator
+        if aggregator and exchange.remote:
+            if begun:
+                begun()
+            return await aggregator.serve(request, user, exchange.remote)
+        if not info.resource:
+            return await self._document(request, info)
+        return await self._resource(request, exchange, info, user, body, begun)
 
     async def _authenticate(self, request: web.BaseRequest) -> User:
         certificate = b""
@@ -110,11 +258,13 @@ class Pipeline:
     async def _resource(
         self,
         request: web.BaseRequest,
+        exchange: Exchange,
         info: RequestInfo,
         user: User,
-        warnings: list[str],
         body: bytes,
+        begun: Callable[[], None] | None,
     ) -> web.StreamResponse:
+        warnings = exchange.warnings
         served = self._engine.catalog.find(info.group, info.version, info.resource)
         if served is None or (info.namespace and not _scope_fits(served.resource.namespaced, info)):
             raise errors.NotFound("the server could not find the requested resource")
@@ -134,7 +284,12 @@ class Pipeline:
             dry_run=_dry_run(request, info),
             warnings=warnings,
             body=body,
+            begun=begun,
+            headers=exchange.flow.headers if exchange.flow else {},
         )
+        exchange.dry_run = context.dry_run
+        if info.verb == "patch" and context.content_type.startswith(_APPLY):
+            exchange.verb = "apply"
         if context.form.as_ == "Table":
             context.form = _with_include(context.form, request.query.get("includeObject", ""))
         if served.resource.deprecation:
@@ -168,11 +323,6 @@ class Pipeline:
             headers=headers,
         )
 
-    def _health(self, path: str) -> web.Response:
-        if path == "/readyz" and not self.ready:
-            return web.Response(status=500, text="[-]starting failed: not ready yet\n")
-        return web.Response(text="ok", headers={"X-Content-Type-Options": "nosniff"})
-
     async def _document(self, request: web.BaseRequest, info: RequestInfo) -> web.StreamResponse:
         """Discovery, version, OpenAPI and other documents."""
         if request.method not in ("GET", "HEAD"):
@@ -180,6 +330,9 @@ class Pipeline:
                 "the server does not allow this method on the requested resource"
             )
         path = info.path.rstrip("/") or "/"
+        text = self._text(request, path)
+        if text is not None:
+            return text
         if path.startswith("/openapi/"):
             aggregator = self._engine.components.aggregator
             remote = aggregator.find_schema(path) if aggregator else None
@@ -197,9 +350,35 @@ class Pipeline:
             raise errors.NotFound("the server could not find the requested resource")
         return responses.body(dumps(provider()))
 
+    def _text(self, request: web.BaseRequest, path: str) -> web.Response | None:
+        """Health, metrics and what flow control shows."""
+        if path in self._health_paths:
+            query = request.query
+            excluded = query.getall("exclude", [])
+            page = self._health.page(path, excluded=excluded, verbose="verbose" in query)
+            assert page is not None, "it is one of its paths"
+            headers = {"X-Content-Type-Options": "nosniff"}
+            return web.Response(status=page.code, text=page.text, headers=_UNCACHED | headers)
+        if path == "/metrics":
+            text = self._telemetry.page(self._engine, self.control)
+            return web.Response(text=text, headers=_METRICS)
+        if path == "/metrics/slis":
+            return web.Response(text=slis(self._health), headers=_METRICS)
+        dump = DUMPS.get(path)
+        return web.Response(text=dump(self.control, request.query)) if dump else None
+
     def _paths(self) -> list[str]:
         groups = {served.resource.api_version for served in self._engine.catalog}
-        found = ["/api", "/apis", "/openapi/v2", "/openapi/v3", "/version", *_HEALTH]
+        found = [
+            "/api",
+            "/apis",
+            "/openapi/v2",
+            "/openapi/v3",
+            "/version",
+            "/metrics",
+            "/metrics/slis",
+        ]
+        found += self._health.paths()
         found += [f"/apis/{one}" if "/" in one else f"/api/{one}" for one in groups]
         return sorted([*found, *self._engine.components.documents])
 
@@ -241,6 +420,19 @@ def version_info() -> dict[str, str]:
         "compiler": "cpython",
         "platform": "linux/amd64",
     }
+
+
+def _asked_seconds(text: str, most: float) -> float:
+    """The `timeout` parameter, bounded; raises BadRequest."""
+    if not text:
+        return most
+    try:
+        seconds = times.parse_duration(text)
+    except ValueError as problem:
+        raise errors.BadRequest(
+            f"invalid timeout specified in the request URL - {problem}"
+        ) from None
+    return min(seconds, most) if seconds > 0 else most
 
 
 def _scope_fits(namespaced: bool, info: RequestInfo) -> bool:

@@ -80,6 +80,15 @@ class RequestInfo:
         return f"{self.resource}.{self.group}" if self.group else self.resource
 
 
+WRITES = frozenset({"create", "update", "patch", "delete", "deletecollection"})
+_STREAMS = frozenset({"exec", "attach", "portforward", "proxy", "log"})
+
+
+def is_stream(info: RequestInfo) -> bool:
+    """Whether the request may go on for ever (upstream's long-running check, but for watches)."""
+    return info.subresource in _STREAMS or info.verb == "proxy"
+
+
 _VERBS = {"POST": "create", "GET": "get", "HEAD": "get", "PUT": "update", "PATCH": "patch"}
 _NAMESPACE_SUBRESOURCES = frozenset({"status", "finalize"})
 

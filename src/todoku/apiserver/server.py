@@ -18,6 +18,7 @@ from todoku.apiserver.catalog import Catalog
 from todoku.apiserver.config import Components, Config
 from todoku.apiserver.context import Engine
 from todoku.apiserver.crds import CrdController
+from todoku.apiserver.flowcontrol.upkeep import Upkeep
 from todoku.apiserver.objects import EngineObjects
 from todoku.apiserver.pipeline import Pipeline
 from todoku.storage import Store
@@ -33,6 +34,7 @@ class ApiServer:
         self._runner: web.ServerRunner | None = None
         self._tasks: asyncio.Task[None] | None = None
         self._stop = asyncio.Event()
+        self._pipeline: Pipeline | None = None
         self._own_store: Store | None = None
         self.engine: Engine | None = None
 
@@ -75,25 +77,30 @@ class ApiServer:
                 definitions.start()
                 crds = tasks.create_task(definitions.run(), name="definitions")
                 await bootstrap.ensure(engine)
+                pipeline = self._pipeline = Pipeline(engine)
+                upkeep = Upkeep(pipeline.control, EngineObjects.of(engine), engine.clock)
+                upkeep.start()
+                flow = [
+                    tasks.create_task(upkeep.adjust(), name="flow-control-seats"),
+                    tasks.create_task(upkeep.write(), name="flow-control-objects"),
+                ]
                 try:
                     if engine.components.start:
                         await engine.components.start()
-                    await self._listen(engine)
+                    await self._listen(pipeline)
                     running.set_result(None)
                     await self._stop.wait()
                 finally:
                     await self._close(engine.components.stop)
-                cache.cancel()
-                compactor.cancel()
-                crds.cancel()
+                for task in (cache, compactor, crds, *flow):
+                    task.cancel()
         except BaseException as failure:
             if not running.done():
                 running.set_exception(failure)
                 return
             raise
 
-    async def _listen(self, engine: Engine) -> None:
-        pipeline = Pipeline(engine)
+    async def _listen(self, pipeline: Pipeline) -> None:
         server = web.Server(
             pipeline.handle,
             handler_cancellation=True,
@@ -115,6 +122,8 @@ class ApiServer:
 
     async def _close(self, stop: Callable[[], Awaitable[None]] | None) -> None:
         assert self.engine is not None
+        if self._pipeline:
+            self._pipeline.stopping = True
         for collection in self.engine.cache:
             for follower in tuple(collection.followers):
                 follower.close()

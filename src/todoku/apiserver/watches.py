@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import Protocol
 
 from todoku.aio import log as logs
+from todoku.aio.metrics import Value
 from todoku.api import errors
 from todoku.apiserver import answers, conversion
 from todoku.apiserver.cache import Collection, Event
@@ -88,8 +89,10 @@ class Watch:
         namespace: str,
         form: Form,
         sink: Sink,
+        sent: Value,
     ) -> None:
         self._served = served
+        self._sent = sent
         self._collection = collection
         self._predicate = predicate
         self._start, self._end = collection.bounds(namespace)
@@ -118,6 +121,7 @@ class Watch:
             self._sink.abort()
             self.close()
             return
+        self._sent.value += 1
         self._sink.write(data)
 
     def close(self) -> None:
@@ -156,6 +160,7 @@ class Watch:
         for one in objects:
             if not self._predicate(one):
                 continue
+            self._sent.value += 1
             self._sink.write(answers.event(self._served, "ADDED", one, self._form, one.revision))
             await self._relieve()
         if plan.mark:
@@ -189,6 +194,7 @@ class Watch:
         event.encodings.clear()
         if data is not None:
             self.revision = event.revision
+            self._sent.value += 1
             self._sink.write(data)
             await self._relieve()
 
@@ -237,6 +243,7 @@ async def serve(engine: Engine, context: Context, wanted: Wanted, sink: Sink) ->
         namespace=info.namespace,
         form=context.form,
         sink=sink,
+        sent=engine.telemetry.watch_events(info.group, info.version, info.resource),
     )
     objects: list[Cached] = []
     if beginning.initial:
@@ -249,6 +256,8 @@ async def serve(engine: Engine, context: Context, wanted: Wanted, sink: Sink) ->
             converter = engine.components.converter
             await watch.begin(beginning, newest, objects, converter)
             del objects
+            if context.begun:
+                context.begun()
             async with asyncio.TaskGroup() as tasks:
                 pump = None
                 if served.needs_conversion:
