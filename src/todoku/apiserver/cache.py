@@ -80,6 +80,7 @@ class Collection:
         self.prefix = prefix
         self.items: dict[bytes, Cached] = {}
         self.keys: list[bytes] = []
+        self.size_bytes = 0  # of all values
         self.changed = oldest  # revision of the last change
         self.oldest = oldest  # history holds all changes after it
         self.history: deque[Event] = deque()
@@ -89,6 +90,7 @@ class Collection:
 
     def apply(self, event: Event) -> None:
         if event.old is not None:
+            self.size_bytes -= len(event.old.value)
             for index in self._indexes.values():
                 index.remove(event.key, event.old)
         if event.new is None:
@@ -98,6 +100,7 @@ class Collection:
             if event.old is None:
                 insort(self.keys, event.key)
             self.items[event.key] = event.new
+            self.size_bytes += len(event.new.value)
             for index in self._indexes.values():
                 index.add(event.key, event.new)
         self.changed = event.revision
@@ -186,6 +189,7 @@ class Cache:
             prefix, namespace, name = keys.split(entry.key)
             collection = self.collection(prefix)
             collection.items[entry.key] = cached(entry, namespace, name)
+            collection.size_bytes += len(entry.value)
             collection.keys.append(entry.key)
         try:
             async with self._store.watch(

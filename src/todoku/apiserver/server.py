@@ -34,7 +34,7 @@ class ApiServer:
         self._runner: web.ServerRunner | None = None
         self._tasks: asyncio.Task[None] | None = None
         self._stop = asyncio.Event()
-        self._pipeline: Pipeline | None = None
+        self.pipeline: Pipeline | None = None
         self._own_store: Store | None = None
         self.engine: Engine | None = None
 
@@ -77,7 +77,7 @@ class ApiServer:
                 definitions.start()
                 crds = tasks.create_task(definitions.run(), name="definitions")
                 await bootstrap.ensure(engine)
-                pipeline = self._pipeline = Pipeline(engine)
+                pipeline = self.pipeline = Pipeline(engine)
                 upkeep = Upkeep(pipeline.control, EngineObjects.of(engine), engine.clock)
                 upkeep.start()
                 flow = [
@@ -122,8 +122,8 @@ class ApiServer:
 
     async def _close(self, stop: Callable[[], Awaitable[None]] | None) -> None:
         assert self.engine is not None
-        if self._pipeline:
-            self._pipeline.stopping = True
+        if self.pipeline:
+            self.pipeline.stopping = True
         for collection in self.engine.cache:
             for follower in tuple(collection.followers):
                 follower.close()

@@ -126,7 +126,7 @@ class QueueSet:
             return ticket
         queue = self._choose(hand)
         ticket = Ticket(queue, width, counts, now, self.r)
-        if not self._waited and self._fits(width):
+        if not self._waited and self.seats < self.limit and self._fits(width):
             self._arrive(queue)
             if queue.next_r < self.r:
                 queue.next_r = self.r

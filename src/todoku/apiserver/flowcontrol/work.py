@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from todoku.apiserver.cache import Collection
 from todoku.apiserver.context import Engine
 from todoku.apiserver.request import RequestInfo
 
@@ -26,18 +25,9 @@ def width(engine: Engine, info: RequestInfo, query: Mapping[str, str], widest: i
     if served is None:
         return 1
     collection = engine.collection(served)
-    count = len(collection.keys)
+    count = stored = len(collection.keys)
     limit = query.get("limit", "")
-    if limit.isascii() and limit.isdigit() and 0 < int(limit[:9]) < count:
+    if limit.isascii() and limit.isdigit() and 0 < int(limit[:9]) < stored:
         count = int(limit[:9])
-    size = min(count * average_bytes(collection), _MOST_BYTES)
+    size = min(count * collection.size_bytes // stored, _MOST_BYTES) if stored else 0
     return max(1, min(-(-size // _BYTES_PER_SEAT), widest))
-
-
-def average_bytes(collection: Collection) -> int:
-    """Of the first, the middle and the last object."""
-    keys = collection.keys
-    if not keys:
-        return 0
-    some = (keys[0], keys[len(keys) // 2], keys[-1])
-    return sum(len(collection.items[key].value) for key in some) // 3
