@@ -12,6 +12,7 @@ from todoku.api.meta import Object
 from todoku.controllers.ownership import Graph, Node, OwnerState, Reference, judge
 
 SOLID, WAITING, ABSENT = OwnerState.SOLID, OwnerState.WAITING, OwnerState.ABSENT
+UNREACHABLE = OwnerState.UNREACHABLE
 FOREGROUND_DEPENDENT = Node(
     Reference("x", "", "d", "d"), deleting=True, finalizers=("foregroundDeletion",)
 )
@@ -30,6 +31,7 @@ PLAIN_DEPENDENT = Node(Reference("x", "", "d", "d"))
         pytest.param([WAITING], (), [PLAIN_DEPENDENT], ("Foreground", (), False), id="its owner waits, and it has dependents"),
         pytest.param([WAITING], (), [FOREGROUND_DEPENDENT], ("Foreground", (), True), id="a circle"),
         pytest.param([ABSENT], ("orphan",), [], ("Orphan", (), False), id="it asked for its dependents to stay"),
+        pytest.param([ABSENT, UNREACHABLE], (), [], ("", (), False), id="an owner that cannot be one"),
         pytest.param([ABSENT], ("foregroundDeletion",), [], ("Foreground", (), False), id="it asked for foreground"),
     ],
 )  # fmt: skip
@@ -139,6 +141,67 @@ async def test_a_circle_of_owners_can_be_deleted_in_the_foreground(cluster):
     await cluster.client.delete("configmaps", "one", "lab", propagation="Foreground")
     await cluster.gone("configmaps", "one")
     await cluster.gone("configmaps", "two")
+
+
+async def test_an_owner_in_another_namespace_owns_nothing_and_an_event_says_so(cluster):
+    await cluster.client.create("namespaces", {"metadata": {"name": "elsewhere"}})
+    stranger = {"metadata": {"name": "stranger", "namespace": "elsewhere"}}
+    owner = owned_by(await cluster.client.create("configmaps", stranger))
+    await cluster.until(lambda: cluster.get("configmaps", "stranger", "elsewhere"))
+    await put(cluster, "child", owner)
+    await cluster.gone("configmaps", "child")
+    where = f"namespace: lab, name: stranger, uid: {owner['uid']}"
+    wanted = f'OwnerRefInvalidNamespace: ownerRef [v1/ConfigMap, {where}] does not exist in namespace "lab"'
+
+    async def told() -> bool:
+        return wanted in await cluster.events()
+
+    await cluster.eventually(told)
+    assert await cluster.client.get("configmaps", "stranger", "elsewhere")
+
+
+async def test_a_namespaced_owner_of_a_cluster_wide_object_is_a_mistake_without_effect(cluster):
+    owner = await put(cluster, "owner")
+    meta = {"name": "wide", "ownerReferences": [owned_by(owner)]}
+    body = {"metadata": meta, "value": 7}
+    await cluster.client.create("priorityclasses.scheduling.k8s.io", body)
+    await put(cluster, "child", owned_by(owner))
+    await cluster.client.delete("configmaps", "owner", "lab")
+    await cluster.gone("configmaps", "child")
+    await settled(cluster)
+    found = await cluster.client.get("priorityclasses.scheduling.k8s.io", "wide")
+    assert not found["metadata"].get("deletionTimestamp")
+
+
+async def test_a_reference_that_names_another_object_than_its_uid_does_is_to_nobody(cluster):
+    owner = await put(cluster, "owner")
+    await put(cluster, "child", owned_by(owner) | {"name": "somebody-else"})
+    await cluster.gone("configmaps", "child")
+
+
+@pytest.mark.parametrize(
+    ("resource", "owned_stay"),
+    [("replicationcontrollers", True), ("jobs.batch", True), ("replicasets.apps", False)],
+)
+async def test_without_a_policy_each_kind_has_its_own(cluster, resource, owned_stay):
+    labels = {"app": "x"}
+    template = {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "c", "image": "i"}]}}
+    spec: Object = {"template": template}
+    if resource == "jobs.batch":
+        template["spec"]["restartPolicy"] = "Never"
+    else:
+        plain = resource == "replicationcontrollers"
+        spec["selector"] = labels if plain else {"matchLabels": labels}
+    body = {"metadata": {"name": "owner", "namespace": "lab"}, "spec": spec}
+    await put(cluster, "child", owned_by(await cluster.client.create(resource, body)))
+    await settled(cluster)
+    await cluster.client.delete(resource, "owner", "lab")
+    await cluster.gone(resource, "owner")
+    if not owned_stay:
+        return await cluster.gone("configmaps", "child")
+    child = await cluster.client.get("configmaps", "child", "lab")
+    assert not child["metadata"].get("ownerReferences")
+    return None
 
 
 async def test_a_namespace_takes_its_content_along(cluster):

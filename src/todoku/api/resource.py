@@ -93,6 +93,8 @@ class Strategy:
     allow_unconditional_update: bool = True
     # Seconds of grace a plain delete gives; 0 removes at once.  Pods decide by their spec.
     graceful: Callable[[Object], int] | None = None
+    # A delete without a propagation policy leaves what the object owns (as batch/v1 and core/v1 always did).
+    orphans_dependents: bool = False
     # DELETE answers with the object (True, as pods do) or with a Status.
     delete_returns_object: bool = False
 

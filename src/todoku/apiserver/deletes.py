@@ -118,7 +118,7 @@ def decide(served: Served, old: Object, options: Options, now: float) -> Outcome
     """
     new: Object = copy(old)
     meta = new["metadata"]
-    finalizers = _propagated(list(meta.get("finalizers") or ()), options)
+    finalizers = _propagated(served, list(meta.get("finalizers") or ()), options)
     if _waits_for_objects(served, meta) and CRD_FINALIZER not in finalizers:
         finalizers.append(CRD_FINALIZER)
     if finalizers:
@@ -168,10 +168,15 @@ def _shorten(meta: Object, grace: int, options: Options) -> None:
         meta["deletionGracePeriodSeconds"] = grace
 
 
-def _propagated(finalizers: list[str], options: Options) -> list[str]:
-    """The finalizers that the garbage collector acts on follow the wish; without one they stay."""
+def _propagated(served: Served, finalizers: list[str], options: Options) -> list[str]:
+    """The finalizers that the garbage collector acts on follow the wish.
+
+    Without one they stay, and without them the kind's default counts.
+    """
     if not options.propagation:
-        return finalizers
+        decided = ORPHAN in finalizers or FOREGROUND in finalizers
+        by_default = served.resource.strategy.orphans_dependents and not decided
+        return [*finalizers, ORPHAN] if by_default else finalizers
     kept = [one for one in finalizers if one not in (ORPHAN, FOREGROUND)]
     wish = {"Orphan": ORPHAN, "Foreground": FOREGROUND}.get(options.propagation)
     return [*kept, wish] if wish else kept

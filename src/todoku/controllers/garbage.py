@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
 from typing import Any, ClassVar
@@ -21,7 +22,9 @@ from todoku.controllers.ownership import (
     Node,
     OwnerState,
     Reference,
+    coordinates,
     judge,
+    reaches,
 )
 
 log = logs.get(__name__)
@@ -29,6 +32,7 @@ log = logs.get(__name__)
 # Without owners, and many.
 IGNORED = {"events", "events.events.k8s.io"}
 DISCOVER_EVERY_SECONDS = 30.0
+ABSENT_KEPT = 500
 
 
 class GarbageCollector(Controller):
@@ -46,6 +50,7 @@ class GarbageCollector(Controller):
         self._followed: dict[str, tuple[Informer, bool]] = {}
         self._unsubscribe: dict[str, Callable[[], None]] = {}
         self._kinds: dict[tuple[str, str], Named] = {}
+        self._absent: dict[tuple[str, str], None] = {}  # (uid, namespace) of owners known to be gone
         self._rediscover = asyncio.Event()
         self.orphans: WorkQueue[str] = WorkQueue("orphan", backoff=self.backoff, clock=self.clock)
         for resource in ("customresourcedefinitions.apiextensions.k8s.io",
@@ -116,9 +121,10 @@ class GarbageCollector(Controller):
                     self._judge(owner["uid"])
             return
         before = self.graph.nodes.get(at.uid)
-        old_owners = [dict(one) for one in before.owners] if before else []
+        old_owners = before.owners if before else ()
         was = (before.foreground, before.orphaning) if before else (False, False)
         node = self.graph.put(at, event.object)
+        self._report_strangers(node, event.object, new=before is None)
         if node.owners and (before is None or node.owners != old_owners):
             self._judge(at.uid)
         for owner in old_owners:  # an owner in the foreground may wait for us no longer
@@ -131,6 +137,31 @@ class GarbageCollector(Controller):
             for dependent in self.graph.dependents(at.uid):
                 self._judge(dependent.at.uid)
             self._judge(at.uid)
+
+    def _report_strangers(self, node: Node, obj: Object, *, new: bool) -> None:
+        """Tell of owner references that lead to an object of another namespace."""
+        for owner in node.owners if new else ():
+            above = self.graph.nodes.get(owner["uid"])
+            if above is not None and not reaches(above.at, node.at):
+                self._report(obj, owner)
+        if new and node.at.namespace and node.dependents:  # seen only after what it seems to own
+            for below in self.graph.dependents(node.at.uid):
+                if not reaches(node.at, below.at):
+                    self._report_seen(below, node.at.uid)
+
+    def _report_seen(self, below: Node, uid: str) -> None:
+        informer, _ = self._followed[below.at.resource]
+        obj = informer.get(Key(below.at.namespace, below.at.name))
+        for owner in below.owners if obj is not None else ():
+            if owner["uid"] == uid:
+                self._report(obj, owner)
+
+    def _report(self, obj: Object | None, owner: Object) -> None:
+        if obj is None:
+            return
+        namespace = obj["metadata"].get("namespace", "")
+        message = f"ownerRef {coordinates(owner, namespace)} does not exist in namespace {json.dumps(namespace)}"
+        self.recorder.event(obj, "Warning", "OwnerRefInvalidNamespace", message)
 
     def _judge(self, uid: str) -> None:
         self.queue.add(Key("", uid))
@@ -166,11 +197,12 @@ class GarbageCollector(Controller):
 
     async def _state(self, at: Reference, owner: Object) -> OwnerState:
         """What the owner is now: from the graph if it is there, else from the server."""
-        known = self.graph.nodes.get(owner["uid"])
-        if known is not None and known.at.namespace in ("", at.namespace):
-            return OwnerState.WAITING if known.foreground else OwnerState.SOLID
         group = str(owner.get("apiVersion", "")).rpartition("/")[0]
         resource = self._kinds.get((group, str(owner.get("kind", ""))))
+        known = self.graph.nodes.get(owner["uid"])
+        if known is not None and resource is not None and reaches(known.at, at):
+            if (known.at.resource, known.at.name) == (resource.name, owner["name"]):
+                return OwnerState.WAITING if known.foreground else OwnerState.SOLID
         if resource is None:
             self._rediscover.set()
             raise errors.NotFound(
@@ -178,12 +210,21 @@ class GarbageCollector(Controller):
             )
         namespace = at.namespace if resource.namespaced else ""
         if resource.namespaced and not namespace:
-            return OwnerState.ABSENT  # a cluster-scoped object cannot be owned by a namespaced one
+            return OwnerState.UNREACHABLE
+        if (owner["uid"], namespace) in self._absent:
+            return OwnerState.ABSENT
         fresh = await self._fetch(Reference(resource.name, namespace, owner["name"], owner["uid"]))
         if fresh is None:
+            self._remember_absent(owner["uid"], namespace)
             return OwnerState.ABSENT
         waits = deleting(fresh) and FOREGROUND in (fresh["metadata"].get("finalizers") or ())
         return OwnerState.WAITING if waits else OwnerState.SOLID
+
+    def _remember_absent(self, uid: str, namespace: str) -> None:
+        """A uid never comes back; thousands of dependents of one owner ask for it once."""
+        self._absent[uid, namespace] = None
+        if len(self._absent) > ABSENT_KEPT:
+            del self._absent[next(iter(self._absent))]
 
     async def _fetch(self, at: Reference) -> Object | None:
         """The object as the server has it; None if it is gone or another one bears its name."""
@@ -195,25 +236,31 @@ class GarbageCollector(Controller):
 
     async def _release(self, node: Node) -> None:
         """A foreground deletion ends when nothing blocks it."""
-        blocking = self.graph.blocking(node.at.uid)
-        if blocking:
-            for one in blocking:
-                if not one.deleting:
-                    self._judge(one.at.uid)
-            return
-        await self._remove_finalizer(node.at, FOREGROUND)
+        if not node.blockers:  # each was judged when the wait began, or when it was seen
+            await self._remove_finalizer(node.at, FOREGROUND)
 
     async def _orphan(self, uid: str) -> None:
         node = self.graph.nodes.get(uid)
         if node is None or not node.orphaning:
             return
-        for dependent in self.graph.dependents(uid):
-            fresh = await self._fetch(dependent.at)
-            if fresh is None:
-                continue
-            owners = fresh["metadata"].get("ownerReferences") or []
-            await self._keep_owners(dependent.at, fresh, [o for o in owners if o["uid"] != uid])
+        gate = asyncio.Semaphore(self.workers)
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                for dependent in self.graph.dependents(uid):
+                    tasks.create_task(self._cut_loose(dependent.at, uid, gate))
+        except ExceptionGroup as group:
+            raise group.exceptions[0] from group
         await self._remove_finalizer(node.at, ORPHAN)
+
+    async def _cut_loose(self, at: Reference, owner: str, gate: asyncio.Semaphore) -> None:
+        async with gate:
+            fresh = await self._fetch(at)
+            if fresh is None:
+                return
+            owners = fresh["metadata"].get("ownerReferences") or []
+            rest = [one for one in owners if one["uid"] != owner]
+            if len(rest) != len(owners):
+                await self._keep_owners(at, fresh, rest)
 
     async def _remove_finalizer(self, at: Reference, finalizer: str) -> None:
         fresh = await self._fetch(at)

@@ -200,6 +200,7 @@ JOB = Rules(
         validate=_validate,
         validate_status=status_problems,
         warnings=_warnings,
+        orphans_dependents=True,
         selectable_fields=lambda obj: {
             "status.successful": str((obj.get("status") or {}).get("succeeded", 0))
         },

@@ -156,6 +156,7 @@ REPLICATION_CONTROLLER = Rules(
         validate=_validate_controller,
         validate_status=validate_status,
         warnings=workloads.named_warnings,
+        orphans_dependents=True,
         selectable_fields=_selectable,
         selectable_field_names=("status.replicas",),
     ),
