@@ -251,3 +251,18 @@ def test_warnings():
 
 def test_ago_cells_are_values():
     assert Ago("{} ago", "x") == Ago("{} ago", "x")
+
+
+@pytest.mark.parametrize(
+    ("ips", "problem"),
+    [
+        (["10.244.1.256"], 'status.podIPs[0]: Invalid value: "10.244.1.256": must be a valid IP address'),
+        (["10.244.1.2", "10.244.1.3"], "may specify no more than one IP for each IP family"),
+        (["10.244.1.2", "fd00::2"], ""),
+    ],
+)  # fmt: skip
+def test_the_addresses_of_a_pod_are_addresses(ips, problem):
+    new = {"metadata": {}, "spec": {}, "status": {"podIPs": [{"ip": ip} for ip in ips]}}
+    found = [str(one) for one in PODS.strategy.validate_status(new, {"metadata": {}, "spec": {}})]
+    assert bool(found) is bool(problem)
+    assert problem in "".join(found)

@@ -185,7 +185,10 @@ async def test_a_reference_that_names_another_object_than_its_uid_does_is_to_nob
 )
 async def test_without_a_policy_each_kind_has_its_own(cluster, resource, owned_stay):
     labels = {"app": "x"}
-    template = {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "c", "image": "i"}]}}
+    template = {
+        "metadata": {"labels": labels},
+        "spec": {"containers": [{"name": "c", "image": "i"}]},
+    }
     spec: Object = {"template": template}
     if resource == "jobs.batch":
         template["spec"]["restartPolicy"] = "Never"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 
 import pytest
@@ -143,6 +144,37 @@ async def test_a_quota_is_given_back_what_is_deleted():
         await cluster.until(lambda: used().get("configmaps") == "2")
         await cluster.client.delete("configmaps", "a", "lab")
         await cluster.until(lambda: used().get("configmaps") == "1")
+
+
+async def test_a_quota_holds_while_it_is_recounted_and_charged_at_once():
+    async with running_cluster(names=("resourcequota",), schedule=False) as cluster:
+        meta = {"name": "q", "namespace": "lab"}
+        limits = {"metadata": meta, "spec": {"hard": {"count/secrets": "8"}}}
+        await cluster.client.create("resourcequotas", limits)
+
+        def used() -> str | None:
+            found = (cluster.get("resourcequotas", "q") or {}).get("status") or {}
+            return (found.get("used") or {}).get("count/secrets")
+
+        async def churn(number: int) -> int:
+            made = 0
+            for turn in range(6):
+                name = f"s-{number}-{turn}"
+                try:
+                    await cluster.client.create(
+                        "secrets", {"metadata": {"name": name, "namespace": "lab"}}
+                    )
+                except errors.Forbidden:
+                    continue
+                made += 1
+                assert len((await cluster.client.list("secrets", "lab")).items) <= 8
+                await cluster.client.delete("secrets", name, "lab")
+            return made
+
+        await cluster.until(lambda: used() == "0")
+        done = await asyncio.gather(*(churn(number) for number in range(16)))
+        assert sum(done) >= 8
+        await cluster.until(lambda: used() == "0")
 
 
 # -- pods that nobody else removes

@@ -112,7 +112,7 @@ class Kubelets:
         self.behave: Callable[[Object], Object | None] = lambda pod: running(pod)
         self.keep_terminating = False
         self._queue: WorkQueue[Key] = WorkQueue("kubelets")
-        self._addresses = 10
+        self._addresses = 266  # 10.244.1.10 and on
         informer.subscribe(self._changed)
 
     def _changed(self, event: WatchEvent) -> None:
@@ -137,7 +137,9 @@ class Kubelets:
             status = self.behave(pod)
             if status is not None and not _contains(pod.get("status") or {}, status):
                 self._addresses += 1
-                ip = (pod.get("status") or {}).get("podIP") or f"10.244.1.{self._addresses}"
+                ip = (pod.get("status") or {}).get(
+                    "podIP"
+                ) or f"10.244.{self._addresses >> 8}.{self._addresses & 255}"
                 status = {"podIP": ip, "podIPs": [{"ip": ip}], "hostIP": "192.168.11.132"} | status
                 await self.client.patch(
                     "pods",

@@ -143,6 +143,9 @@ async def validated(
         for plugin in reversed(agreed):
             await plugin.undo(attributes)
         raise
+    finally:
+        for settle in attributes.settled:
+            settle()
 
 
 async def _allocate(

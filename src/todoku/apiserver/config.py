@@ -81,6 +81,8 @@ class Attributes:
     # Set by a plugin that users configure when it changed the object: all plugins then mutate once more, `again`.
     reinvoke: bool = False
     again: bool = False
+    # Called once the write is stored or has failed, undone too.
+    settled: list[Callable[[], None]] = field(default_factory=list)
 
 
 class AdmissionPlugin(Protocol):

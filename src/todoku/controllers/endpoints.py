@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import json
 from collections.abc import Sequence
 from typing import ClassVar
@@ -73,7 +72,7 @@ def _plain_port(port: Object) -> Object:
 
 
 def _sortable(one: Object) -> tuple[int, str]:
-    return int(ipaddress.ip_address(one["ip"])), (one.get("targetRef") or {}).get("uid", "")
+    return endpoints_of.number(one["ip"]), (one.get("targetRef") or {}).get("uid", "")
 
 
 class EndpointsController(ServiceFollower):
@@ -84,11 +83,12 @@ class EndpointsController(ServiceFollower):
         self.endpoints = self.watch("endpoints", self._endpoints_changed)
 
     def _endpoints_changed(self, event: WatchEvent) -> None:
-        self.queue.add(key_of(event.object))
+        self.soon(key_of(event.object))
 
     async def reconcile(self, key: Key) -> None:
         service, current = self.cache.get(key), self.endpoints.get(key)
         if service is None:
+            self._note_size(key, 0)
             return await self._remove(key, current)
         if not endpoints_of.has_endpoints(service) or deleting(service):
             return None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 
 from todoku.api import times
 from todoku.api.meta import Object
@@ -45,8 +46,19 @@ def address(pod: Object, family: str) -> str:
     listed = [one["ip"] for one in status.get("podIPs") or () if one.get("ip")]
     for text in listed or [status.get("podIP", "")]:
         if text and ("IPv6" if ":" in text else "IPv4") == family:
-            return str(ipaddress.ip_address(text))
+            return canonical(text)
     return ""
+
+
+@lru_cache(maxsize=8192)
+def canonical(text: str) -> str:
+    return str(ipaddress.ip_address(text))
+
+
+@lru_cache(maxsize=8192)
+def number(text: str) -> int:
+    """An address as a number, to sort by."""
+    return int(ipaddress.ip_address(text))
 
 
 def ports(service: Object, pod: Object) -> list[Object]:

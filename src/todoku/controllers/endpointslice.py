@@ -22,6 +22,7 @@ class ServiceFollower(Controller):
 
     def setup(self) -> None:
         self.cache.add_index("namespace", lambda service: [service["metadata"]["namespace"]])
+        self._sizes: dict[Key, int] = {}  # members of large Services
         self.pods = self.watch("pods", self._pod_changed)
         pods.index(self.pods)
 
@@ -33,16 +34,32 @@ class ServiceFollower(Controller):
         for service in self.cache.by_index("namespace", new["metadata"]["namespace"]):
             selector = from_map(service["spec"].get("selector"))
             if selector.matches(now) or (before is not now and selector.matches(before)):
-                self.queue.add(key_of(service))
+                self.soon(key_of(service))
+
+    def soon(self, key: Key) -> None:
+        self.queue.add_after(key, batch_seconds(self._sizes.get(key, 0)))
 
     def members(self, service: Object) -> list[Object]:
         selector = from_map(service["spec"].get("selector"))
         here = self.pods.by_index("namespace", service["metadata"]["namespace"])
-        return [
+        found = [
             pod
             for pod in here
             if selector.matches(pod["metadata"].get("labels")) and endpoints_of.member(pod)
         ]
+        self._note_size(key_of(service), len(found))
+        return found
+
+    def _note_size(self, key: Key, members: int) -> None:
+        if batch_seconds(members):
+            self._sizes[key] = members
+        else:
+            self._sizes.pop(key, None)
+
+
+def batch_seconds(members: int) -> float:
+    """How long changes of one Service's pods are gathered: the larger it is, the more each write costs."""
+    return members / 2000 if members > 100 else 0.0
 
 
 def relevant(pod: Object) -> tuple[object, ...]:
@@ -69,7 +86,7 @@ class EndpointSliceController(ServiceFollower):
         """Somebody else's hand in our slices, or our own write coming back (which then changes nothing)."""
         for value in _service_of(event.object):
             namespace, _, name = value.partition("/")
-            self.queue.add(Key(namespace, name))
+            self.soon(Key(namespace, name))
 
     def _node_changed(self, event: WatchEvent) -> None:
         old = event.old
@@ -82,6 +99,7 @@ class EndpointSliceController(ServiceFollower):
         service = self.cache.get(key)
         existing = self.slices.by_index("service", str(key))
         if service is None or not endpoints_of.has_endpoints(service):
+            self._note_size(key, 0)
             for one in existing if service is not None else ():
                 await self._delete(one)
             return

@@ -50,7 +50,9 @@ class GarbageCollector(Controller):
         self._followed: dict[str, tuple[Informer, bool]] = {}
         self._unsubscribe: dict[str, Callable[[], None]] = {}
         self._kinds: dict[tuple[str, str], Named] = {}
-        self._absent: dict[tuple[str, str], None] = {}  # (uid, namespace) of owners known to be gone
+        self._absent: dict[
+            tuple[str, str], None
+        ] = {}  # (uid, namespace) of owners known to be gone
         self._rediscover = asyncio.Event()
         self.orphans: WorkQueue[str] = WorkQueue("orphan", backoff=self.backoff, clock=self.clock)
         for resource in ("customresourcedefinitions.apiextensions.k8s.io",
@@ -200,9 +202,12 @@ class GarbageCollector(Controller):
         group = str(owner.get("apiVersion", "")).rpartition("/")[0]
         resource = self._kinds.get((group, str(owner.get("kind", ""))))
         known = self.graph.nodes.get(owner["uid"])
-        if known is not None and resource is not None and reaches(known.at, at):
-            if (known.at.resource, known.at.name) == (resource.name, owner["name"]):
-                return OwnerState.WAITING if known.foreground else OwnerState.SOLID
+        if (
+            known is not None
+            and resource is not None
+            and known.is_at(resource.name, owner["name"], at)
+        ):
+            return OwnerState.WAITING if known.foreground else OwnerState.SOLID
         if resource is None:
             self._rediscover.set()
             raise errors.NotFound(

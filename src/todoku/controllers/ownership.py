@@ -27,10 +27,16 @@ class Node:
 
     at: Reference
     owners: Sequence[Object] = ()
-    dependents: dict[str, bool] = field(default_factory=dict)  # uid -> it must not go before this one
+    dependents: dict[str, bool] = field(
+        default_factory=dict
+    )  # uid -> it must not go before this one
     blockers: int = 0  # how many of the dependents that is true of
     deleting: bool = False
     finalizers: tuple[str, ...] = ()
+
+    def is_at(self, resource: str, name: str, dependent: Reference) -> bool:
+        """Whether this is the object of that name which `dependent` may have as its owner."""
+        return (self.at.resource, self.at.name) == (resource, name) and reaches(self.at, dependent)
 
     @property
     def foreground(self) -> bool:
@@ -130,7 +136,9 @@ class OwnerState(Enum):
     SOLID = "there, and staying"
     WAITING = "being deleted in the foreground: waits for us"
     ABSENT = "gone, or another object of the same name"
-    UNREACHABLE = "namespaced, though what it should own is not: a mistake that nothing follows from"
+    UNREACHABLE = (
+        "namespaced, though what it should own is not: a mistake that nothing follows from"
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,6 +14,7 @@ from todoku.client import Informer, WatchEvent
 from todoku.controllers.controller import Controller, deleting
 
 RECOUNT_SECONDS = 300.0
+ARRIVAL_SECONDS = 0.01  # in which a change that the server has sent is in the cache
 _WHOLE = ("pods", "services", "persistentvolumeclaims")
 _PLAIN = ("configmaps", "secrets", "replicationcontrollers", "resourcequotas")
 
@@ -50,6 +51,13 @@ def _equal(one: Object, other: Object) -> bool:
     return left.keys() == right.keys() and all(parse(left[n]) == parse(right[n]) for n in left)
 
 
+def _gives_back(before: Object, after: Object) -> bool:
+    used = before.get("used") or {}
+    return any(
+        name in used and parse(amount) < parse(used[name]) for name, amount in after["used"].items()
+    )
+
+
 class ResourceQuotaController(Controller):
     name: ClassVar[str] = "resourcequota"
     reconciles: ClassVar[str] = "resourcequotas"
@@ -82,18 +90,25 @@ class ResourceQuotaController(Controller):
         quota = self.cache.get(key)
         if quota is None or deleting(quota):
             return
+        counted = await self._count(quota, key.namespace)
+        if _equal(quota.get("status") or {}, counted["status"]):
+            return
+        if _gives_back(quota.get("status") or {}, counted["status"]):
+            # Refused while the server holds a charge whose object is not there yet.  Accepted, all that this
+            # version of the quota was charged for is there, and was told to us before the answer.
+            await self.client.update(self.reconciles, counted, subresource="status", dry_run=True)
+            await self.clock.sleep(ARRIVAL_SECONDS)
+            counted = await self._count(quota, key.namespace)
+        written = await self.client.update(self.reconciles, counted, subresource="status")
+        await self.cache.reached(written["metadata"]["resourceVersion"])
+
+    async def _count(self, quota: Object, namespace: str) -> Object:
         objects: dict[str, Sequence[Object]] = {}
         for resource in counted_resources(quota["spec"].get("hard") or {}):
             informer = self._follow(resource)
             await informer.synced()
-            objects[resource] = informer.list(key.namespace)
-        status = recount(quota, objects)
-        if _equal(quota.get("status") or {}, status):
-            return
-        written = await self.client.update(
-            self.reconciles, quota | {"status": status}, subresource="status"
-        )
-        await self.cache.reached(written["metadata"]["resourceVersion"])
+            objects[resource] = informer.list(namespace)
+        return quota | {"status": recount(quota, objects)}
 
     def _follow(self, resource: str) -> Informer:
         """An informer of the resource: counting needs metadata only, and the garbage collector has it."""

@@ -6,6 +6,9 @@ import aiohttp
 import pytest
 
 from tests.support.apiserver import running_api
+from todoku.api.resources import registry
+from todoku.apiserver.config import Attributes
+from todoku.apiserver.request import User
 
 POD = {"containers": [{"name": "c", "image": "httpd"}]}
 
@@ -245,6 +248,30 @@ async def test_parallel_writes_never_exceed_a_quota(api):
     )
     assert sorted(code for code, _ in codes) == [201] * 3 + [403] * 5
     assert await used(api) == {"count/configmaps": "3"}
+
+
+async def test_amounts_are_not_written_over_a_charge_whose_object_is_still_on_its_way(api):
+    await quota(api, {"count/configmaps": "3"})
+    path = "/api/v1/namespaces/default/resourcequotas/q"
+    _, before = await api.request("GET", path)
+    plugin = next(p for p in api.server.engine.components.admission if p.name == "ResourceQuota")
+    body = {"metadata": {"name": "c", "namespace": "default"}}
+    resource = registry().find("configmaps")
+    assert resource is not None
+    under_way = Attributes(
+        operation="CREATE", user=User("u"), resource=resource, subresource="", kind=resource.gvk,
+        namespace="default", name="c", object=body, old=None, options={},
+    )  # fmt: skip
+    await plugin.validate(under_way)
+    _, charged = await api.request("GET", path)
+    assert charged["status"]["used"] != before["status"]["used"]
+    recounted = charged | {"status": before["status"]}
+    code, _ = await api.request("PUT", path + "/status", recounted)
+    assert code == 409
+    for settle in under_way.settled:
+        settle()
+    code, _ = await api.request("PUT", path + "/status", recounted)
+    assert code == 200
 
 
 async def test_scopes_choose_the_pods_a_quota_speaks_about(api):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ipaddress
+from collections.abc import Sequence
 from typing import Any
 
 from todoku.api import validation
@@ -226,8 +228,28 @@ def _validate_status(new: Object, old: Object) -> list[FieldError]:
         if condition.get("type") in kinds:
             problems.append(duplicate(path / "conditions" / index / "type", condition["type"]))
         kinds.add(condition.get("type", ""))
+    if after.get("podIPs") != before.get("podIPs"):
+        problems += _address_problems(after.get("podIPs") or (), path / "podIPs")
     if before.get("qosClass") and after.get("qosClass") != before["qosClass"]:
         problems.append(invalid(path / "qosClass", after.get("qosClass"), "field is immutable"))
+    return problems
+
+
+def _address_problems(ips: Sequence[Object], path: Path) -> list[FieldError]:
+    """Addresses, at most one of each family."""
+    problems: list[FieldError] = []
+    families: list[int] = []
+    for index, one in enumerate(ips):
+        text = str(one.get("ip", ""))
+        try:
+            families.append(ipaddress.ip_address(text).version)
+        except ValueError:
+            reason = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"
+            problems.append(invalid(path / index, text, reason))
+    if len(ips) > 1 and not problems and len(set(families)) != len(families):
+        shown = [one["ip"] for one in ips]
+        reason = "may specify no more than one IP for each IP family"
+        problems.append(invalid(path, shown, reason))
     return problems
 
 

@@ -125,11 +125,15 @@ def _rule_problems(rule: Object, scope: str, at: Path) -> list[FieldError]:
         problems.append(invalid(at / "operator", operator, text))
     if operator in ("In", "NotIn"):
         if not values:
-            text = "must be at least one value when `operator` is 'In' or 'NotIn' for scope selector"
+            text = (
+                "must be at least one value when `operator` is 'In' or 'NotIn' for scope selector"
+            )
             problems.append(required(at / "values", text))
     elif operator in ("Exists", "DoesNotExist"):
         if values:
-            text = "must be no value when `operator` is 'Exist' or 'DoesNotExist' for scope selector"
+            text = (
+                "must be no value when `operator` is 'Exist' or 'DoesNotExist' for scope selector"
+            )
             problems.append(invalid(at / "values", values, text))
     else:
         problems.append(invalid(at / "operator", operator, "not a valid selector operator"))
@@ -149,7 +153,9 @@ def _amounts(amounts: Object, path: Path) -> list[FieldError]:
         at = path.key(name)
         problems += [invalid(at, name, text) for text in validation.qualified_name_problems(name)]
         if "/" not in name and not _is_standard(name):
-            problems.append(invalid(at, name, "must be a standard resource type or fully qualified"))
+            problems.append(
+                invalid(at, name, "must be a standard resource type or fully qualified")
+            )
             problems.append(invalid(at, name, "must be a standard resource for quota"))
         problems += _amount_problems(name, amount, at)
     return problems

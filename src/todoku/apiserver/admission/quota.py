@@ -1,12 +1,16 @@
 """ResourceQuota: every write is charged at once, so that a limit holds between two recounts of the controller.
 
 The charge is a compare-and-set write of the quotas' status; `undo` takes it back when the write fails after all.
+Between the charge and the end of the write the quota is *open*: what it was charged for is not there to be counted, so
+whoever writes other amounts then counted too little, and must count again.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 from todoku.aio import log as logs
 from todoku.api import errors
@@ -29,8 +33,11 @@ class ResourceQuota(Plugin):
     def __init__(self, objects: Objects) -> None:
         self._objects = objects
         self._locks: dict[str, asyncio.Lock] = {}
+        self._open: Counter[tuple[str, str]] = Counter()  # writes under way by charged quota
 
     async def validate(self, attributes: Attributes) -> None:
+        if attributes.resource.name == QUOTAS and attributes.subresource == "status":
+            self._check_counted(attributes)
         if not _concerns(attributes) or not self._objects.list(QUOTAS, attributes.namespace):
             return
         # one charge at a time per namespace: parallel creates would only conflict
@@ -42,6 +49,7 @@ class ResourceQuota(Plugin):
             done: list[tuple[str, Usage]] = []
             try:
                 for name, delta in charges:
+                    self._hold(attributes, name)
                     await self._charge(attributes, name, delta)
                     done.append((name, delta))
             except BaseException:
@@ -51,6 +59,24 @@ class ResourceQuota(Plugin):
 
     async def undo(self, attributes: Attributes) -> None:
         await self._refund(attributes.namespace, attributes.kept.pop(self.name, ()))
+
+    def _hold(self, attributes: Attributes, name: str) -> None:
+        quota = (attributes.namespace, name)
+        self._open[quota] += 1
+        attributes.settled.append(partial(self._release, quota))
+
+    def _release(self, quota: tuple[str, str]) -> None:
+        self._open[quota] -= 1
+        if not self._open[quota]:
+            del self._open[quota]
+
+    def _check_counted(self, attributes: Attributes) -> None:
+        """Refuse other amounts than are known while some of what was charged cannot be counted."""
+        if (attributes.namespace, attributes.name) not in self._open:
+            return
+        if _used(attributes.object) != _used(attributes.old):
+            text = "the object has been modified; please apply your changes to the latest version and try again"
+            raise errors.Conflict.of(QUOTAS, attributes.name, text)
 
     async def _charge(self, attributes: Attributes, name: str, delta: Usage) -> None:
         for _ in range(_TRIES):
@@ -85,6 +111,10 @@ class ResourceQuota(Plugin):
                         "Quota charge not taken back", quota=f"{namespace}/{name}", error=error
                     )
                 break
+
+
+def _used(quota: Object | None) -> object:
+    return ((quota or {}).get("status") or {}).get("used")
 
 
 def _concerns(attributes: Attributes) -> bool:
