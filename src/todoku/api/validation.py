@@ -233,6 +233,19 @@ def finalizers(found: Sequence[str], path: Path, *, plain: bool = False) -> list
     return problems
 
 
+def bare_finalizer_warnings(new: Object, old: Object | None) -> list[str]:
+    """What writers of custom resources are told of finalizers that have no domain; unchanged ones say nothing."""
+    found = new["metadata"].get("finalizers") or []
+    if old is not None and found == (old["metadata"].get("finalizers") or []):
+        return []
+    return [
+        f'metadata.finalizers: "{one}": prefer a domain-qualified finalizer name including a path (/)'
+        " to avoid accidental conflicts with other finalizer writers"
+        for one in found
+        if "/" not in one and one not in _STANDARD_FINALIZERS
+    ]
+
+
 def object_meta_update(new: Object, old: Object, path: Path | None = None) -> list[FieldError]:
     """Problems of a change of metadata (ValidateObjectMetaUpdate); what the server owns is restored before."""
     at = path or Path("metadata")

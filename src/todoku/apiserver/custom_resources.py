@@ -10,6 +10,7 @@ from todoku.api.crd.publish import definition_name
 from todoku.api.errors import FieldError
 from todoku.api.meta import GroupVersionKind, Object, copy
 from todoku.api.resource import ALL_VERBS, Resource, Strategy, Subresource
+from todoku.api.validation import bare_finalizer_warnings
 from todoku.apiserver import scales
 from todoku.apiserver.catalog import Served
 
@@ -148,6 +149,7 @@ def _strategy(version: Object, custom: Structural) -> Strategy:
         prepare_status=only_status,
         validate=custom.validate,
         validate_status=problems,
+        warnings=bare_finalizer_warnings,
         selectable_fields=fields,
         selectable_field_names=selectable,
         has_status=has_status,
