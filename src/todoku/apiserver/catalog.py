@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -34,8 +34,8 @@ class Served:
     stored: Resource
     typed: bool = True
     crd: Object | None = None
-    # The definitions that OpenAPI publishes for a custom resource (its kind and its list), in the v2 form.
-    definitions: Mapping[str, Object] = field(default_factory=dict)
+    # What OpenAPI publishes of a custom resource (its kind and its list), in version 3 or 2.
+    definitions: Callable[[bool], Mapping[str, Object]] | None = None
     scale_paths: scales.Paths = scales.WORKLOAD
     custom: Structural | None = None
     custom_type: Type | None = None

@@ -45,7 +45,7 @@ def _served(crd: Object, version: Object, resource: Resource, stored: Resource) 
         crd=crd,
         custom=custom,
         custom_type=custom.type,
-        definitions=definitions(crd, version),
+        definitions=lambda v3: definitions(crd, version, v3=v3),
         printer_columns=tuple(version.get("additionalPrinterColumns") or ()),
         scale_paths=scales.paths_of(scale) if scale else scales.WORKLOAD,
     )

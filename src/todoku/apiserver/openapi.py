@@ -111,7 +111,9 @@ class OpenApi:
         found = self._made.get((name, digest))
         if found is None:
             served = self._groups[name]
-            body = openapi.v3_document([one.resource for one in served], _definitions(served))
+            body = openapi.v3_document(
+                [one.resource for one in served], _definitions(served, v3=True)
+            )
             found = self._made[name, digest] = Document(dumps(body), V3_JSON, f'"{digest}"')
         return found
 
@@ -121,7 +123,9 @@ class OpenApi:
         found = self._made.get(key)
         if found is None:
             served = list(self._catalog)
-            body = openapi.v2_document([one.resource for one in served], _definitions(served))
+            body = openapi.v2_document(
+                [one.resource for one in served], _definitions(served, v3=False)
+            )
             _merge(body, self._swaggers)
             data = openapi.v2_protobuf(body) if binary else dumps(body)
             kind = V2_PROTOBUF if binary else V2_JSON
@@ -146,10 +150,11 @@ def _wants_protobuf(accept: str) -> bool:
     return False
 
 
-def _definitions(served: Sequence[Served]) -> ChainMap[str, Object]:
+def _definitions(served: Sequence[Served], *, v3: bool) -> ChainMap[str, Object]:
     custom: dict[str, Object] = {}
     for one in served:
-        custom.update(one.definitions)
+        if one.definitions is not None:
+            custom.update(one.definitions(v3))
     return ChainMap(custom, schemas.definitions())
 
 
