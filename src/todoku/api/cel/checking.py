@@ -96,6 +96,15 @@ class Checker:
         """The type of an expression as clients read it: `bool`, `list(string)`.  Raises CelError."""
         return self._pool.readable(wording.go_type(self._type_name(expression)))
 
+    def compiled(self, expression: str) -> Any:
+        """The engine's expression.  Raises CelError."""
+        if self._environment is None:
+            self._environment = checked_environment(self._declared, self._pool.pool)
+        try:
+            return compiled(self._environment, expression, self._declared)
+        except CelError as error:
+            raise CelError(self._pool.readable(str(error))) from None
+
     def define(self, name: str, expression: str) -> str:
         """Check an expression and let `variables.NAME` stand for it; if it fails, for anything.  Raises CelError."""
         self._defined[name] = "dyn"
@@ -108,13 +117,7 @@ class Checker:
         return self._pool.readable(wording.go_type(found))
 
     def _type_name(self, expression: str) -> str:
-        if self._environment is None:
-            self._environment = checked_environment(self._declared, self._pool.pool)
-        try:
-            found = compiled(self._environment, expression, self._declared)
-        except CelError as error:
-            raise CelError(self._pool.readable(str(error))) from None
-        return str(found.return_type().name())
+        return str(self.compiled(expression).return_type().name())
 
 
 class _Pool:
@@ -203,27 +206,35 @@ _WELL_KNOWN = {
 
 
 def _field(message: Any, place: tuple[str, int], kind: Kind, inner: Mapping[str, str]) -> None:
+    key, _ = place
+    entry = _entry_name(key)
+    if isinstance(kind, ListOf):
+        _plain(message, place, _REPEATED, kind.items, inner)
+    elif isinstance(kind, MapOf) and all(one.name != entry for one in message.nested_type):
+        made = message.nested_type.add(name=entry)
+        made.options.map_entry = True
+        _plain(made, ("key", 1), _OPTIONAL, "string", inner)
+        _plain(made, ("value", 2), _OPTIONAL, kind.values, inner)
+        _set(message, place, _REPEATED, f".{message.name}.{entry}")
+    else:
+        _plain(message, place, _OPTIONAL, kind, inner)
+
+
+def _plain(
+    message: Any, place: tuple[str, int], label: int, kind: Kind, inner: Mapping[str, str]
+) -> None:
+    """Descriptors know no lists or maps inside lists or maps: below, they are of anything."""
     key, number = place
-    label = _OPTIONAL
-    if isinstance(kind, ListOf) and not isinstance(kind.items, ListOf | MapOf):
-        label, kind = _REPEATED, kind.items
-    elif isinstance(kind, MapOf) and not isinstance(kind.values, ListOf | MapOf):
-        name = _entry_name(key)
-        entry = message.nested_type.add(name=name)
-        entry.options.map_entry = True
-        _field(entry, ("key", 1), "string", inner)
-        _field(entry, ("value", 2), kind.values, inner)
-        _set(message, place, _REPEATED, f".{message.name}.{name}")
-        return
-    elif isinstance(kind, ListOf | MapOf):
-        kind = "dyn"  # descriptors know no lists or maps inside lists or maps
     if isinstance(kind, Message):
         _set(message, place, label, f".{inner[kind.name]}")
-    elif isinstance(kind, str) and kind in _WELL_KNOWN:
+    elif isinstance(kind, ListOf | MapOf):
+        nested = "ListValue" if isinstance(kind, ListOf) else "Struct"
+        _set(message, place, label, f".google.protobuf.{nested}")
+    elif kind in _WELL_KNOWN:
         _set(message, place, label, _WELL_KNOWN[kind])
     else:
-        assert isinstance(kind, str)
-        message.field.add(name=key, number=number, type=_NUMBERS[kind], label=label)
+        made = message.field.add(name=key, json_name=key, number=number, type=_NUMBERS[kind])
+        made.label = label
 
 
 def _entry_name(key: str) -> str:
@@ -234,7 +245,10 @@ def _entry_name(key: str) -> str:
 
 def _set(message: Any, place: tuple[str, int], label: int, type_name: str) -> None:
     key, number = place
-    message.field.add(name=key, number=number, type=_MESSAGE, type_name=type_name, label=label)
+    made = message.field.add(
+        name=key, json_name=key, number=number, type=_MESSAGE, type_name=type_name
+    )
+    made.label = label
 
 
 __all__ = ["Checker", "ListOf", "MapOf", "Message", "Structures"]

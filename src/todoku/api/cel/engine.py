@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import itertools
+import operator
 from collections.abc import Collection, Mapping
 from typing import Any
 
@@ -91,9 +93,39 @@ def checked_environment(variables: Mapping[str, Any], pool: Any) -> Any:
         descriptor_pool=pool,
         config=_config(),
         variables=declared,
-        extensions=[extension],
+        extensions=[extension, _comparisons()],
         functions=functions,
     )
+
+
+@functools.cache
+def _comparisons() -> Any:
+    """Kubernetes allows 1 < 1.5; the engine's checker has to be told, its evaluation does it anyway."""
+    from cel_expr_python import cel
+
+    numbers = {"int64": cel.Type.INT, "uint64": cel.Type.UINT, "double": cel.Type.DOUBLE}
+    declared = []
+    for function, (word, holds) in _ORDERINGS.items():
+        overloads = [
+            cel.Overload(
+                f"{word}_{left}_{right}",
+                cel.Type.BOOL,
+                [numbers[left], numbers[right]],
+                is_member=False,
+                impl=holds,
+            )
+            for left, right in itertools.permutations(numbers, 2)
+        ]
+        declared.append(cel.FunctionDecl(function, overloads))
+    return cel.CelExtension("comparisons", declared)
+
+
+_ORDERINGS = {
+    "_<_": ("less", operator.lt),
+    "_<=_": ("less_equals", operator.le),
+    "_>_": ("greater", operator.gt),
+    "_>=_": ("greater_equals", operator.ge),
+}
 
 
 def _config() -> Any:

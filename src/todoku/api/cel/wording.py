@@ -14,6 +14,7 @@ _PLAIN = (
         re.compile(r"expression of type '(.*)' cannot be the operand of a select operation"),
         r"type '\1' does not support field selection",
     ),
+    (re.compile("cannot be the range of a comprehension"), "cannot be range of a comprehension"),
 )
 
 _OVERLOAD = re.compile(r"found no matching overload for '([^']+)' applied to '\((.*)\)'")
@@ -40,6 +41,9 @@ def compile_problem(text: str, declared: Collection[str]) -> str:
     number = 0
     while number < len(lines):
         match = _POSITION.match(lines[number])
+        if match is not None and "'*error*'" in match.group(3):
+            del lines[number : number + 3]  # follows from another error
+            continue
         if match is not None:
             below = lines[number + 1 : number + 3]
             lines[number : number + 3] = _error(match, below, declared)

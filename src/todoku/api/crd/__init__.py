@@ -10,6 +10,7 @@ from todoku.api.crd.definition import (
     prepare_create,
     prepare_status,
     prepare_update,
+    status_problems,
 )
 from todoku.api.crd.publish import definitions
 from todoku.api.crd.structural import Structural, structural
@@ -23,6 +24,7 @@ __all__ = [
     "prepare_create",
     "prepare_status",
     "prepare_update",
+    "status_problems",
     "structural",
     "type_of_schema",
 ]

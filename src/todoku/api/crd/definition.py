@@ -3,26 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from urllib.parse import urlsplit
 
 from todoku.api import validation
-from todoku.api.crd.schema_check import schema_form_problems
-from todoku.api.errors import (
-    FieldError,
-    Path,
-    duplicate,
-    forbidden,
-    invalid,
-    not_supported,
-    required,
-)
-from todoku.api.jsonpath import JsonPathError, parse
+from todoku.api.crd.versions import version_problems
+from todoku.api.errors import FieldError, Path, forbidden, invalid, not_supported, required
 from todoku.api.meta import Object
 from todoku.api.resources.webhooks import client_config_problems
 
 _SPEC = Path("spec")
 APPROVED = "api-approved.kubernetes.io"
-_COLUMN_TYPES = ("boolean", "date", "integer", "number", "string")
-_COLUMN_FORMATS = ("byte", "date", "date-time", "double", "float", "int32", "int64", "password")
 
 
 def default_definition(crd: Object) -> None:
@@ -48,7 +38,10 @@ def _storage_version(crd: Object) -> list[str]:
 
 
 def prepare_create(crd: Object) -> None:
-    crd["status"] = {"storedVersions": _storage_version(crd)[:1]}
+    crd["status"] = {
+        "acceptedNames": {"plural": "", "kind": ""},
+        "storedVersions": _storage_version(crd)[:1],
+    }
 
 
 def prepare_update(new: Object, old: Object) -> None:
@@ -62,7 +55,10 @@ def prepare_status(new: Object, old: Object) -> None:
 
 
 def definition_problems(crd: Object, old: Object | None) -> list[FieldError]:
-    """All problems of a definition; with `old`, also of the change."""
+    """All problems of a definition; with `old`, also of the change.
+
+    Paths are those of upstream's internal form: what all versions have in common stands once, in the spec itself.
+    """
     spec = crd.get("spec") or {}
     names = spec.get("names") or {}
     problems: list[FieldError] = []
@@ -71,39 +67,99 @@ def definition_problems(crd: Object, old: Object | None) -> list[FieldError]:
     if name != wanted:
         text = 'must be spec.names.plural+"."+spec.group'
         problems.append(invalid(Path("metadata") / "name", name, text))
-    problems += _group(crd, spec)
+    problems += _group(spec)
     problems += _scope(spec)
-    problems += _versions(spec)
+    problems += version_problems(spec, _unchanged_schemas(crd, old))
+    for field in ("plural", "singular", "kind", "listKind"):
+        if not names.get(field):
+            problems.append(required(_SPEC / "names" / field))
     problems += names_problems(names, _SPEC / "names")
-    problems += _conversion(spec.get("conversion") or {}, _SPEC / "conversion")
-    if spec.get("preserveUnknownFields"):
-        text = "cannot set to true, set x-kubernetes-preserve-unknown-fields to true in spec.versions[*].schema instead"
-        problems.append(invalid(_SPEC / "preserveUnknownFields", True, text))
-    problems += _stored_versions(crd, spec)
+    problems += _conversion(spec, _SPEC / "conversion")
     if old is not None:
         problems += _change(crd, old)
+    status = crd.get("status") or {}
+    problems += names_problems(status.get("acceptedNames") or {}, Path("status") / "acceptedNames")
+    problems += _stored_versions(status, spec)
+    problems += _approval(crd, old)
+    if spec.get("preserveUnknownFields") and not (old or {"spec": {}})["spec"].get(
+        "preserveUnknownFields"
+    ):
+        text = "cannot set to true, set x-kubernetes-preserve-unknown-fields to true in spec.versions[*].schema instead"
+        problems.append(invalid(_SPEC / "preserveUnknownFields", True, text))
     return problems
 
 
-def _group(crd: Object, spec: Object) -> list[FieldError]:
+def status_problems(crd: Object, old: Object) -> list[FieldError]:
+    """Of a change of the status."""
+    names = (crd.get("status") or {}).get("acceptedNames") or {}
+    return names_problems(names, Path("status") / "acceptedNames")
+
+
+def _unchanged_schemas(crd: Object, old: Object | None) -> frozenset[str]:
+    """The versions whose schema is what it was."""
+    if old is None:
+        return frozenset()
+    before = {one.get("name"): one.get("schema") for one in old["spec"].get("versions") or ()}
+    return frozenset(
+        one.get("name") or ""
+        for one in crd["spec"].get("versions") or ()
+        if one.get("name") in before and before[one.get("name")] == one.get("schema")
+    )
+
+
+def _group(spec: Object) -> list[FieldError]:
     group = spec.get("group") or ""
     at = _SPEC / "group"
     if not group:
         return [required(at)]
-    problems = [invalid(at, group, text) for text in validation.dns1123_subdomain(group)]
-    if not problems and "." not in group:
-        problems.append(invalid(at, group, "should be a domain with at least one dot"))
-    protected = group.endswith((".k8s.io", ".kubernetes.io")) or group in (
-        "k8s.io",
-        "kubernetes.io",
+    found = validation.dns1123_subdomain(group)
+    if found:
+        return [invalid(at, group, ",".join(found))]
+    if "." not in group:
+        return [invalid(at, group, "should be a domain with at least one dot")]
+    return []
+
+
+APPROVALS = ("Missing", "Bypassed", "Approved", "Invalid")
+
+
+def approval(crd: Object) -> tuple[str, str]:
+    """Whether a definition of a protected group (*.k8s.io) is approved: one of `APPROVALS`, and why; ("", "") for
+    other groups."""
+    group = crd["spec"].get("group") or ""
+    if not (group in _PROTECTED or group.endswith(tuple(f".{one}" for one in _PROTECTED))):
+        return "", ""
+    value = (crd["metadata"].get("annotations") or {}).get(APPROVED) or ""
+    if not value:
+        return "Missing", f'protected groups must have approval annotation "{APPROVED}", {_SEE}'
+    if value.startswith("unapproved"):
+        return "Bypassed", f'not approved: "{value}"'
+    try:
+        url = urlsplit(value)
+    except ValueError:
+        url = urlsplit("")
+    if url.scheme and url.netloc:
+        return "Approved", f"approved in {value}"
+    return "Invalid", (
+        f'protected groups must have approval annotation "{APPROVED}" with either a URL or a reason'
+        f' starting with "unapproved", {_SEE}'
     )
-    if protected and not (crd["metadata"].get("annotations") or {}).get(APPROVED):
-        text = (
-            f'protected groups must have approval annotation "{APPROVED}", '
-            "see https://github.com/kubernetes/enhancements/pull/1111"
-        )
-        problems.append(required((Path("metadata") / "annotations").key(APPROVED), text))
-    return problems
+
+
+_PROTECTED = ("k8s.io", "kubernetes.io")
+_SEE = "see https://github.com/kubernetes/enhancements/pull/1111"
+
+
+def _approval(crd: Object, old: Object | None) -> list[FieldError]:
+    state, reason = approval(crd)
+    if old is not None and approval(old)[0] == state:
+        return []
+    at = (Path("metadata") / "annotations").key(APPROVED)
+    if state == "Missing":
+        return [required(at, reason)]
+    if state == "Invalid":
+        return [invalid(at, crd["metadata"]["annotations"][APPROVED], reason)]
+    return []
 
 
 def _scope(spec: Object) -> list[FieldError]:
@@ -114,179 +170,91 @@ def _scope(spec: Object) -> list[FieldError]:
     return [] if scope in supported else [not_supported(_SPEC / "scope", scope, supported)]
 
 
-def _versions(spec: Object) -> list[FieldError]:
-    versions = spec.get("versions") or []
-    at = _SPEC / "versions"
-    problems: list[FieldError] = []
-    for index, version in enumerate(versions):
-        problems += _version(version, at / index)
-    names = [one.get("name") for one in versions]
-    shown = [str(one) for one in names]
-    if len(set(names)) != len(names):
-        problems.append(invalid(at, shown, "must contain unique version names"))
-    if sum(bool(one.get("storage")) for one in versions) != 1:
-        problems.append(
-            invalid(at, shown, "must have exactly one version marked as storage version")
-        )
-    if not versions:
-        problems.append(required(at, "must have at least one version"))
-    return problems
-
-
-def _version(version: Object, at: Path) -> list[FieldError]:
-    name = version.get("name") or ""
-    problems = [invalid(at / "name", name, text) for text in validation.dns1035_label(name)]
-    warning = version.get("deprecationWarning")
-    if warning is not None and not version.get("deprecated"):
-        problems.append(
-            invalid(at / "deprecationWarning", warning, "can only be set for deprecated versions")
-        )
-    schema = (version.get("schema") or {}).get("openAPIV3Schema")
-    where = at / "schema" / "openAPIV3Schema"
-    if schema is None:
-        problems.append(required(where, "schemas are required"))
-    else:
-        problems += schema_form_problems(schema, where)
-    problems += _subresources(version.get("subresources") or {}, at / "subresources")
-    for index, column in enumerate(version.get("additionalPrinterColumns") or ()):
-        problems += _column(column, at / "additionalPrinterColumns" / index)
-    for index, field in enumerate(version.get("selectableFields") or ()):
-        problems += _json_path(
-            field.get("jsonPath") or "", at / "selectableFields" / index / "jsonPath"
-        )
-    return problems
-
-
-def _json_path(path: str, at: Path) -> list[FieldError]:
-    if not path:
-        return [required(at)]
-    if not path.startswith("."):
-        return [invalid(at, path, "must be a json path in the form .xxx.yyy")]
-    try:
-        parse(path)
-    except JsonPathError as error:
-        return [invalid(at, path, str(error))]
-    return []
-
-
-def _subresources(subresources: Object, at: Path) -> list[FieldError]:
-    scale = subresources.get("scale")
-    if scale is None:
-        return []
-    problems: list[FieldError] = []
-    for field, prefix, needed in (
-        ("specReplicasPath", ".spec.", True),
-        ("statusReplicasPath", ".status.", True),
-        ("labelSelectorPath", "", False),
-    ):
-        path = scale.get(field) or ""
-        if not path and not needed:
-            continue
-        where = at / "scale" / field
-        found = _json_path(path, where)
-        prefixes = (prefix,) if prefix else (".spec.", ".status.")
-        if not found and not path.startswith(prefixes):
-            text = f"should be a json path under {' or '.join(one.rstrip('.') for one in prefixes)}"
-            found = [invalid(where, path, text)]
-        problems += found
-    return problems
-
-
-def _column(column: Object, at: Path) -> list[FieldError]:
-    problems: list[FieldError] = []
-    if not column.get("name"):
-        problems.append(required(at / "name"))
-    kind = column.get("type") or ""
-    if not kind:
-        problems.append(required(at / "type", f"must be one of {','.join(_COLUMN_TYPES)}"))
-    elif kind not in _COLUMN_TYPES:
-        problems.append(invalid(at / "type", kind, f"must be one of {','.join(_COLUMN_TYPES)}"))
-    form = column.get("format") or ""
-    if form and form not in _COLUMN_FORMATS:
-        problems.append(invalid(at / "format", form, f"must be one of {','.join(_COLUMN_FORMATS)}"))
-    path = column.get("jsonPath") or ""
-    if not path:
-        return [*problems, required(at / "jsonPath")]
-    try:
-        parse(path)
-    except JsonPathError as error:
-        problems.append(invalid(at / "jsonPath", path, str(error)))
-    return problems
-
-
 def names_problems(names: Object, at: Path) -> list[FieldError]:
+    """Of names that are there."""
     problems: list[FieldError] = []
     for field in ("plural", "singular", "kind", "listKind"):
         value = names.get(field) or ""
-        plain = value.lower() if field in ("kind", "listKind") else value
-        if not value:
-            problems.append(required(at / field))
-        else:
-            text = (
-                "may have mixed case, but should otherwise match: "
-                if plain != value or field in ("kind", "listKind")
-                else ""
-            )
-            problems += [
-                invalid(at / field, value, text + one) for one in validation.dns1035_label(plain)
-            ]
+        mixed = field in ("kind", "listKind")
+        found = validation.dns1035_label(value.lower() if mixed else value) if value else []
+        if found:
+            prefix = "may have mixed case, but should otherwise match: " if mixed else ""
+            problems.append(invalid(at / field, value, prefix + ",".join(found)))
+    problems += _labels(names.get("shortNames") or (), at / "shortNames")
     if names.get("kind") and names.get("kind") == names.get("listKind"):
         text = "kind and listKind may not be the same"
         problems.append(invalid(at / "listKind", names["listKind"], text))
-    for field in ("shortNames", "categories"):
-        for index, value in enumerate(names.get(field) or ()):
-            problems += [
-                invalid(at / field / index, value, one) for one in validation.dns1035_label(value)
-            ]
-            if value in names[field][:index]:
-                problems.append(duplicate(at / field / index, value))
-    return problems
+    return problems + _labels(names.get("categories") or (), at / "categories")
 
 
-def _conversion(conversion: Object, at: Path) -> list[FieldError]:
+def _labels(values: Sequence[str], at: Path) -> list[FieldError]:
+    found = [(at / index, one, validation.dns1035_label(one)) for index, one in enumerate(values)]
+    return [invalid(path, one, ",".join(texts)) for path, one, texts in found if texts]
+
+
+def _conversion(spec: Object, at: Path) -> list[FieldError]:
+    conversion = spec.get("conversion") or {}
     strategy, webhook = conversion.get("strategy") or "", conversion.get("webhook")
+    client, versions = (webhook or {}).get("clientConfig"), at / "conversionReviewVersions"
+    problems: list[FieldError] = []
+    if strategy != "None" and spec.get("preserveUnknownFields"):
+        text = "must be None if spec.preserveUnknownFields is true"
+        problems.append(invalid(at / "strategy", strategy, text))
     if not strategy:
-        return [required(at / "strategy")]
-    if strategy not in ("None", "Webhook"):
-        return [not_supported(at / "strategy", strategy, ("None", "Webhook"))]
-    if strategy == "None":
-        text = "should not be set when strategy is not set to Webhook"
-        return [forbidden(at / "webhook", text)] if webhook is not None else []
-    if webhook is None or webhook.get("clientConfig") is None:
-        return [
-            required(at / "webhook" / "clientConfig", "required when strategy is set to Webhook")
-        ]
-    problems = client_config_problems(webhook["clientConfig"], at / "webhook" / "clientConfig")
-    return problems + _review_versions(
-        webhook.get("conversionReviewVersions") or (), at / "webhook" / "conversionReviewVersions"
-    )
+        problems.append(required(at / "strategy"))
+    elif strategy not in ("None", "Webhook"):
+        problems.append(not_supported(at / "strategy", strategy, ("None", "Webhook")))
+    reviewed = (webhook or {}).get("conversionReviewVersions") or ()
+    if strategy == "Webhook":
+        where = at / "webhookClientConfig"
+        if client is None:
+            problems.append(required(where, "required when strategy is set to Webhook"))
+        else:
+            problems += client_config_problems(client, where)
+        return problems + _review_versions(reviewed, versions)
+    text = "should not be set when strategy is not set to Webhook"
+    if client is not None:
+        problems.append(forbidden(at / "webhookClientConfig", text))
+    if reviewed:
+        problems.append(forbidden(versions, text))
+    return problems
 
 
 def _review_versions(versions: Sequence[str], at: Path) -> list[FieldError]:
     if not versions:
         return [required(at)]
-    problems = [
-        invalid(at / index, one, text)
-        for index, one in enumerate(versions)
-        for text in validation.dns1035_label(one)
-    ]
-    if not problems and not any(one in ("v1", "v1beta1") for one in versions):
+    problems: list[FieldError] = []
+    for index, one in enumerate(versions):
+        if one in versions[:index]:
+            problems.append(invalid(at / index, one, "duplicate version"))
+            continue
+        problems += [invalid(at / index, one, text) for text in validation.dns1035_label(one)]
+    if not any(one in ("v1", "v1beta1") for one in versions):
         text = "must include at least one of v1, v1beta1"
         problems.append(invalid(at, list(versions), text))
     return problems
 
 
-def _stored_versions(crd: Object, spec: Object) -> list[FieldError]:
-    names = [one.get("name") for one in spec.get("versions") or ()]
+def _stored_versions(status: Object, spec: Object) -> list[FieldError]:
+    stored = status.get("storedVersions") or []
     at = Path("status") / "storedVersions"
+    if not stored:
+        return [invalid(at, [], "must have at least one stored version")]
+    versions = spec.get("versions") or ()
+    problems = [
+        invalid(at, stored, f"must have the storage version {one['name']}")
+        for one in versions
+        if one.get("storage") and one.get("name") and one["name"] not in stored
+    ]
+    names = [one.get("name") for one in versions]
     text = (
         "missing from spec.versions; {0} was previously a storage version, and must remain in spec.versions until a"
         " storage migration ensures no data remains persisted in {0} and removes {0} from status.storedVersions"
     )
-    return [
-        invalid(at / index, stored, text.format(stored))
-        for index, stored in enumerate((crd.get("status") or {}).get("storedVersions") or ())
-        if stored not in names
+    return problems + [
+        invalid(at / index, one, text.format(one))
+        for index, one in enumerate(stored)
+        if one not in names
     ]
 
 

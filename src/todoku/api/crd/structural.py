@@ -10,14 +10,13 @@ from typing import Any
 
 from todoku.api import decoding, schemas
 from todoku.api.crd.lists import list_problems
+from todoku.api.crd.pruning import prune
 from todoku.api.crd.rules import Validator, compile_rules
-from todoku.api.crd.types import EMBEDDED, PRESERVE, type_of_schema
+from todoku.api.crd.types import PRESERVE, type_of_schema
 from todoku.api.crd.values import schema_problems
 from todoku.api.errors import FieldError, Path, invalid
 from todoku.api.meta import Object, copy
 from todoku.api.schemas import Schema, Type
-
-_META = ("apiVersion", "kind", "metadata")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -34,7 +33,7 @@ class Structural:
         """A copy without unknown fields; metadata is pruned as ObjectMeta."""
         if self.preserve or self.schema is None:
             return _pruned_meta(dict(obj))
-        out = _prune(obj, self.schema, root=True)
+        out = prune(obj, self.schema, root=True)
         return _pruned_meta(out)
 
     def unknown(self, obj: Object) -> list[str]:
@@ -103,38 +102,11 @@ def _pruned_meta(obj: Object) -> Object:
     return obj
 
 
-def _prune(value: Any, schema: Schema, *, root: bool = False) -> Any:
-    if isinstance(value, dict):
-        return _prune_object(value, schema, embedded=root or bool(schema.get(EMBEDDED)))
-    if isinstance(value, list):
-        items = schema.get("items")
-        return [_prune(one, items) for one in value] if isinstance(items, dict) else value
-    return value
-
-
-def _prune_object(value: Object, schema: Schema, *, embedded: bool) -> Object:
-    properties = schema.get("properties") or {}
-    values = schema.get("additionalProperties")
-    out: Object = {}
-    for key, child in value.items():
-        if embedded and key in _META:
-            out[key] = copy(child)
-        elif key in properties:
-            out[key] = _prune(child, properties[key])
-        elif isinstance(values, dict):
-            out[key] = _prune(child, values)
-        elif values or schema.get(PRESERVE):
-            out[key] = copy(child)
-    if embedded and isinstance(out.get("metadata"), dict) and out is not value:
-        out["metadata"] = decoding.normalize(out["metadata"], schemas.type_of(schemas.OBJECT_META))
-    return out
-
-
 def _default(value: Any, schema: Schema) -> None:
     if isinstance(value, dict):
         properties = schema.get("properties") or {}
         for name, child in properties.items():
-            if "default" in child and _missing(value, name, child):
+            if child.get("default") is not None and _missing(value, name, child):
                 value[name] = copy(child["default"])
             if name in value:
                 _default(value[name], child)
@@ -149,7 +121,7 @@ def _default(value: Any, schema: Schema) -> None:
 
 
 def _default_item(holder: Object, name: str, value: Any, schema: Schema) -> None:
-    if value is None and "default" in schema and not schema.get("nullable"):
+    if value is None and schema.get("default") is not None and not schema.get("nullable"):
         holder[name] = copy(schema["default"])
     _default(holder[name], schema)
 

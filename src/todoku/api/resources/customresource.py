@@ -21,6 +21,7 @@ CUSTOM_RESOURCE_DEFINITION = Rules(
         prepare_update=crd.prepare_update,
         prepare_status=crd.prepare_status,
         validate=_validate,
+        validate_status=crd.status_problems,
     ),
     columns=(NAME, CREATED_AT),
     row=lambda obj: [
