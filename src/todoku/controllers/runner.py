@@ -22,6 +22,7 @@ from todoku.controllers.namespace import NamespaceController
 from todoku.controllers.node_ipam import NodeIpamController
 from todoku.controllers.node_lifecycle import NodeLifecycleController
 from todoku.controllers.pod_gc import PodGcController
+from todoku.controllers.policy_types import PolicyTypesController
 from todoku.controllers.protection import ClaimProtectionController, VolumeProtectionController
 from todoku.controllers.replicaset import ReplicaSetController, ReplicationControllerController
 from todoku.controllers.resource_quota import ResourceQuotaController
@@ -66,6 +67,7 @@ ALL: tuple[type[Controller], ...] = (
     RoleAggregationController,
     TokenCleanupController,
     CertificateRequestController,
+    PolicyTypesController,
     GarbageCollector,  # last: it shares the informers of all before it
 )
 
