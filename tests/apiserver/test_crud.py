@@ -1,10 +1,15 @@
 """create, get, update, delete as clients see them, on ConfigMaps: no kind's own rules interfere."""
 
 import asyncio
+import base64
 import io
 import json
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 CONFIG_MAPS = "/api/v1/namespaces/default/configmaps"
 
@@ -288,3 +293,26 @@ async def test_writers_that_race_without_a_resource_version_all_succeed(api):
         )
     )
     assert {status for status, _ in answers} == {200}
+
+
+async def test_a_certificate_request_keeps_who_asked_not_who_it_says(api):
+    requests = "/apis/certificates.k8s.io/v1/certificatesigningrequests"
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "jane")])
+    signed = x509.CertificateSigningRequestBuilder().subject_name(name).sign(key, hashes.SHA256())
+    spec = {
+        "request": base64.b64encode(signed.public_bytes(serialization.Encoding.PEM)).decode(),
+        "signerName": "example.com/mine",
+        "usages": ["client auth"],
+        "username": "somebody else",
+        "extra": {"a": ["b"]},
+    }
+    status, made = await api.request("POST", requests, {"metadata": {"name": "j"}, "spec": spec})
+    assert status == 201
+    _, review = await api.request(
+        "POST", "/apis/authentication.k8s.io/v1/selfsubjectreviews", {"kind": "SelfSubjectReview"}
+    )
+    me = review["status"]["userInfo"]
+    assert {key: made["spec"].get(key) for key in ("username", "groups", "extra")} == {
+        key: me.get(key) for key in ("username", "groups", "extra")
+    }

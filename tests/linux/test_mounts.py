@@ -84,3 +84,25 @@ def test_a_read_only_bind_refuses_writes(tmp_path):
             (tmp_path / "to/y").write_text("")
 
     namespaces.in_thread(act)
+
+
+@pytest.mark.kernel
+def test_a_mount_goes_with_the_copies_that_a_recursive_bind_made(tmp_path):
+    """As a pod that mounts the node's root has copies of what all others have mounted."""
+    here, copy = tmp_path / "here", tmp_path / "copy"
+    (here / "pods/uid/volume").mkdir(parents=True)
+    (here / "pods/other").mkdir()
+    copy.mkdir()
+
+    def act():
+        namespaces.unshare(namespaces.CLONE_NEWNS)
+        mounts.make_private("/")
+        mounts.tmpfs(str(here / "pods/uid/volume"))
+        mounts.tmpfs(str(here / "pods/other"))
+        mounts.bind(str(here), str(copy))
+        assert os.path.ismount(copy / "pods/uid/volume")
+        mounts.umount_all("/pods/uid/")
+        (here / "pods/uid/volume").rmdir()
+        assert os.path.ismount(here / "pods/other")
+
+    namespaces.in_thread(act)

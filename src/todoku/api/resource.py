@@ -77,6 +77,8 @@ class Strategy:
 
     default: Callable[[Object], None] = _nothing
     prepare_create: Callable[[Object], None] = _nothing
+    # What the object keeps of who creates it, given an authentication.k8s.io UserInfo; after `prepare_create`.
+    note_creator: Callable[[Object, Object], None] | None = None
     prepare_update: Callable[[Object, Object], None] = _keep
     prepare_status: Callable[[Object, Object], None] = _keep
     validate: Callable[[Object, Object | None], list[FieldError]] = _no_problems

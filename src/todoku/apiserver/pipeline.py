@@ -407,11 +407,15 @@ def parts_of(path: str) -> list[str]:
 
 
 def version_info() -> dict[str, str]:
-    """GET /version."""
+    """GET /version; emulated and compatible versions as a server says them that emulates none (KEP-4330)."""
     major, minor, _ = KUBERNETES_VERSION.removeprefix("v").split(".")
     return {
         "major": major,
         "minor": minor,
+        "emulationMajor": major,
+        "emulationMinor": minor,
+        "minCompatibilityMajor": major,
+        "minCompatibilityMinor": str(int(minor) - 1),
         "gitVersion": KUBERNETES_VERSION,
         "gitCommit": "",
         "gitTreeState": "clean",

@@ -49,6 +49,8 @@ async def create_object(
     strategy.default(obj)
     metadata.before_create(served, obj, engine.clock())
     strategy.prepare_create(obj)
+    if strategy.note_creator is not None:
+        strategy.note_creator(obj, context.user.info())
     generated = metadata.generate_name(obj["metadata"])
     for attempt in range(GENERATE_ATTEMPTS):
         if attempt:

@@ -337,8 +337,7 @@ class Runner:
     def _remove(self, identity: str) -> None:
         folder = self._root / identity
         if folder.exists():
-            while mounts.umount(str(folder / "rootfs")):
-                pass
+            mounts.umount_all(f"/{self._root.name}/{identity}/rootfs/")
             shutil.rmtree(folder, ignore_errors=True)
         self._context.containers.forget(identity)
 

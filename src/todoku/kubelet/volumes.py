@@ -111,12 +111,7 @@ class Volumes:
         folder = self.pod_folder(uid)
         if not folder.exists():
             return
-        inside = sorted(
-            (one.target for one in mounts.mounted() if one.target.startswith(f"{folder}/")),
-            reverse=True,
-        )
-        for target in inside:
-            _unmount_all(Path(target))
+        mounts.umount_all(f"/{folder.parent.name}/{uid}/")
         left = [one.target for one in mounts.mounted() if one.target.startswith(f"{folder}/")]
         if left:
             raise OSError(f"{left[0]} is still mounted")  # never delete through a mount

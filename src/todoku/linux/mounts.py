@@ -53,6 +53,18 @@ def umount(target: str, *, lazy: bool = True) -> bool:
     raise OSError(code, os.strerror(code), target)
 
 
+def umount_all(part: str) -> None:
+    """Unmount everything whose path has `part` in it, innermost first.
+
+    A recursive bind of a folder copies the mounts below it, and a copy keeps its folder from being removed: name
+    by `part` what is the same in both paths.
+    """
+    found = {one.target for one in mounted() if part in f"{one.target}/"}
+    for target in sorted(found, reverse=True):
+        while umount(target):
+            pass
+
+
 def bind(source: str, target: str, *, read_only: bool = False, recursive: bool = True) -> None:
     """Show `source` at `target`, which exists and is of the same sort."""
     deep = MS_REC if recursive else 0

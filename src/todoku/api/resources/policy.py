@@ -312,6 +312,14 @@ def _prepare_csr(obj: Object) -> None:
     obj["status"] = {}
 
 
+def _note_requestor(obj: Object, user: Object) -> None:
+    """Whose certificate is asked for is whoever asks, whatever the object said."""
+    spec = obj.setdefault("spec", {})
+    for field in ("username", "uid", "groups", "extra"):
+        spec.pop(field, None)
+    spec.update(user)
+
+
 def _keep_csr(new: Object, old: Object) -> None:
     new["spec"] = old.get("spec") or {}
     keep_status(new, old)
@@ -365,6 +373,7 @@ def _csr_row(obj: Object) -> list[object]:
 CERTIFICATE_SIGNING_REQUEST = Rules(
     strategy=Strategy(
         prepare_create=_prepare_csr,
+        note_creator=_note_requestor,
         prepare_update=_keep_csr,
         prepare_status=keep_all_but_status,
         validate=_validate_csr,
