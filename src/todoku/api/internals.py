@@ -68,6 +68,21 @@ STRUCTS: Mapping[str, Fields] = {
         ("Succeeded", "succeeded", "null"),
         ("Failed", "failed", "null"),
     ),
+    "HorizontalPodAutoscalerBehavior": (
+        ("ScaleUp", "scaleUp", "*HPAScalingRules"),
+        ("ScaleDown", "scaleDown", "*HPAScalingRules"),
+    ),
+    "HPAScalingRules": (
+        ("StabilizationWindowSeconds", "stabilizationWindowSeconds", "null"),
+        ("SelectPolicy", "selectPolicy", "null"),
+        ("Policies", "policies", "[]HPAScalingPolicy"),
+        ("Tolerance", "tolerance", "null"),
+    ),
+    "HPAScalingPolicy": (
+        ("Type", "type", '""'),
+        ("Value", "value", "0"),
+        ("PeriodSeconds", "periodSeconds", "0"),
+    ),
     "VolumeAttachmentSpec": (
         ("Attacher", "attacher", '""'),
         ("Source", "source", "VolumeAttachmentSource"),

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from todoku.api import errors
 from todoku.api.errors import FieldError, Path
 from todoku.api.meta import Object, copy
+from todoku.api.resources import certificates
 from todoku.api.resources.pod import ephemeral_problems
 
 Prepare = Callable[[Object, Object], None]
@@ -80,7 +81,10 @@ def _ephemeral(new: Object, old: Object | None) -> list[FieldError]:
 
 
 # Where an update of the parent would be judged differently.
-PROBLEMS: Mapping[str, Problems] = {"pods/ephemeralcontainers": _ephemeral}
+PROBLEMS: Mapping[str, Problems] = {
+    "pods/ephemeralcontainers": _ephemeral,
+    "certificatesigningrequests.certificates.k8s.io/approval": certificates.validate_approval,
+}
 
 
 def bind(pod: Object, binding: Object, now: str) -> Object:

@@ -27,7 +27,13 @@ from todoku.api.resources.admission_expressions import (
     validation_problems,
     variable_problems,
 )
-from todoku.api.resources.generic import AGE, NAME, clear_status, keep_all_but_status, keep_status
+from todoku.api.resources.generic import (
+    AGE,
+    NAME,
+    clear_status,
+    keep_all_but_own_status,
+    keep_status,
+)
 from todoku.api.resources.rules import Rules
 from todoku.api.resources.webhooks import OPERATIONS, rule_problems
 from todoku.api.selectors import selector_problems
@@ -302,7 +308,7 @@ VALIDATING_POLICY = Rules(
         default=_default_policy,
         prepare_create=clear_status,
         prepare_update=keep_status,
-        prepare_status=keep_all_but_status,
+        prepare_status=keep_all_but_own_status,
         validate=_validate_policy,
         validate_status=_validate_status,
     ),

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+import base64
+
 from todoku.api import validation
 from todoku.api.errors import FieldError, Path, invalid, required
 from todoku.api.meta import Object
 from todoku.api.resource import Column, Strategy
-from todoku.api.resources.generic import AGE, NAME, clear_status, keep_all_but_status, keep_status
+from todoku.api.resources.generic import (
+    AGE,
+    NAME,
+    clear_status,
+    keep_all_but_own_status,
+    keep_status,
+)
 from todoku.api.resources.rules import Rules
 from todoku.api.tables import created
 
@@ -28,6 +36,9 @@ def _validate(new: Object, old: Object | None) -> list[FieldError]:
     if name != wanted:
         text = f'must be `spec.version+"."+spec.group`: "{wanted}"'
         problems.append(invalid(Path("metadata") / "name", name, text))
+    if not group and version != "v1":
+        text = "only v1 may have an empty group and it better be legacy kube"
+        problems.append(required(_SPEC / "group", text))
     if group:
         problems += [
             invalid(_SPEC / "group", group, text) for text in validation.dns1123_subdomain(group)
@@ -49,7 +60,11 @@ def _service(spec: Object) -> list[FieldError]:
         problems: list[FieldError] = []
         if spec.get("caBundle"):
             text = "local APIServices may not have a caBundle"
-            problems.append(invalid(_SPEC / "caBundle", f"{len(spec['caBundle'])} bytes", text))
+            problems.append(
+                invalid(
+                    _SPEC / "caBundle", f"{len(base64.b64decode(spec['caBundle']))} bytes", text
+                )
+            )
         if spec.get("insecureSkipTLSVerify"):
             text = "local APIServices may not have insecureSkipTLSVerify"
             problems.append(invalid(_SPEC / "insecureSkipTLSVerify", True, text))
@@ -59,6 +74,10 @@ def _service(spec: Object) -> list[FieldError]:
         for field in ("namespace", "name")
         if not service.get(field)
     ]
+    port = service.get("port") or 0
+    if not 1 <= port <= 65535:
+        text = "port is not valid: must be between 1 and 65535, inclusive"
+        problems.append(invalid(_SPEC / "service" / "port", port, text))
     if spec.get("insecureSkipTLSVerify") and spec.get("caBundle"):
         text = "may not be true if caBundle is present"
         problems.append(invalid(_SPEC / "insecureSkipTLSVerify", True, text))
@@ -82,7 +101,7 @@ API_SERVICE = Rules(
         default=_default,
         prepare_create=clear_status,
         prepare_update=keep_status,
-        prepare_status=keep_all_but_status,
+        prepare_status=keep_all_but_own_status,
         validate=_validate,
         has_generation=False,
     ),

@@ -15,6 +15,7 @@ from todoku.api.errors import (
     required,
     too_many,
 )
+from todoku.api.formats import domain_name, each
 from todoku.api.meta import Object
 from todoku.api.resource import Column, Strategy
 from todoku.api.resources.generic import AGE, NAME
@@ -119,21 +120,23 @@ def _default_slice(obj: Object) -> None:
 
 
 _ADDRESS_TYPES = ("FQDN", "IPv4", "IPv6")
-_MAX_ENDPOINTS, _MAX_ADDRESSES, _MAX_PORTS, _MAX_HINTS = 1000, 100, 20000, 8
+_MAX_ENDPOINTS, _MAX_ADDRESSES, _MAX_PORTS = 1000, 100, 20000
+_MAX_HINTS, _MAX_TOPOLOGY = 8, 16
 
 
 def _validate_slice(new: Object, old: Object | None) -> list[FieldError]:
     problems: list[FieldError] = []
-    kind = new.get("addressType") or ""
+    kind, path = new.get("addressType") or "", Path("endpoints")
     if not kind:
         problems.append(required(Path("addressType")))
     elif kind not in _ADDRESS_TYPES:
         problems.append(not_supported(Path("addressType"), kind, _ADDRESS_TYPES))
     endpoints = new.get("endpoints") or ()
     if len(endpoints) > _MAX_ENDPOINTS:
-        problems.append(too_many(Path("endpoints"), len(endpoints), _MAX_ENDPOINTS))
-    for index, endpoint in enumerate(endpoints):
-        problems += _endpoint(endpoint, kind, Path("endpoints") / index)
+        problems.append(too_many(path, len(endpoints), _MAX_ENDPOINTS))
+    else:
+        for index, endpoint in enumerate(endpoints):
+            problems += _endpoint(endpoint, kind, path / index)
     problems += _slice_ports(new.get("ports") or ())
     if old is not None:
         problems += validation.immutable(kind, old.get("addressType"), Path("addressType"))
@@ -149,51 +152,53 @@ def _endpoint(endpoint: Object, kind: str, at: Path) -> list[FieldError]:
         problems.append(too_many(at / "addresses", len(addresses), _MAX_ADDRESSES))
     for index, address in enumerate(addresses):
         problems += _address(address, kind, at / "addresses" / index)
-    if endpoint.get("hostname"):
-        name = endpoint["hostname"]
-        problems += [
-            invalid(at / "hostname", name, text) for text in validation.dns1123_label(name)
-        ]
-    if endpoint.get("nodeName"):
-        name = endpoint["nodeName"]
-        problems += [
-            invalid(at / "nodeName", name, text) for text in validation.dns1123_subdomain(name)
-        ]
+    if endpoint.get("nodeName") is not None:
+        problems += each(validation.dns1123_subdomain, endpoint["nodeName"], at / "nodeName")
+    topology, path = endpoint.get("deprecatedTopology") or {}, at / "deprecatedTopology"
+    if len(topology) > _MAX_TOPOLOGY:
+        problems.append(too_many(path, len(topology), _MAX_TOPOLOGY))
+    problems += validation.label_problems(topology, path)
+    if endpoint.get("hostname") is not None:
+        problems += each(validation.dns1123_label, endpoint["hostname"], at / "hostname")
     for field in ("forZones", "forNodes"):
         hints = (endpoint.get("hints") or {}).get(field) or ()
-        if len(hints) > _MAX_HINTS:
-            problems.append(too_many(at / "hints" / field, len(hints), _MAX_HINTS))
-        names = [one.get("name") or "" for one in hints]
-        for index, name in enumerate(names):
-            if name in names[:index]:
-                problems.append(duplicate(at / "hints" / field / index / "name", name))
+        problems += _hints(hints, at / "hints" / field)
     return problems
+
+
+def _hints(hints: Sequence[Object], at: Path) -> list[FieldError]:
+    if len(hints) > _MAX_HINTS:
+        return [too_many(at, len(hints), _MAX_HINTS)]
+    names = [one.get("name") or "" for one in hints]
+    return [
+        duplicate(at / index / "name", name)
+        for index, name in enumerate(names)
+        if name in names[:index]
+    ]
 
 
 def _address(address: str, kind: str, at: Path) -> list[FieldError]:
     if kind == "FQDN":
-        return [invalid(at, address, text) for text in validation.dns1123_subdomain(address)]
+        return domain_name(address, at)
     if kind not in ("IPv4", "IPv6"):
         return []
     problems = address_problems(address, at)
     if problems:
         return problems
     if f"IPv{ipaddress.ip_address(address).version}" != kind:
-        return [invalid(at, address, f"must be a valid {kind} address")]
-    return special_address_problems(address, at)
+        problems = [invalid(at, address, f"must be a valid {kind} address")]
+    return problems + special_address_problems(address, at)
 
 
 def _slice_ports(ports: Sequence[Object]) -> list[FieldError]:
     problems: list[FieldError] = []
     names: set[str] = set()
     if len(ports) > _MAX_PORTS:
-        problems.append(too_many(Path("ports"), len(ports), _MAX_PORTS))
+        return [too_many(Path("ports"), len(ports), _MAX_PORTS)]
     for index, port in enumerate(ports):
         at, name = Path("ports") / index, port.get("name") or ""
         if name:
-            problems += [
-                invalid(at / "name", name, text) for text in validation.dns1123_label(name)
-            ]
+            problems += each(validation.dns1123_label, name, at / "name")
         if name in names:
             problems.append(duplicate(at / "name", name))
         names.add(name)
@@ -201,7 +206,23 @@ def _slice_ports(ports: Sequence[Object]) -> list[FieldError]:
             problems.append(not_supported(at / "protocol", port.get("protocol") or "", PROTOCOLS))
         if port.get("port") is not None:
             problems += validation.port_number(port["port"], at / "port")
+        if port.get("appProtocol") is not None:
+            rule = validation.qualified_name_problems
+            problems += each(rule, port["appProtocol"], at / "appProtocol")
     return problems
+
+
+def _slice_generation(obj: Object) -> object:
+    """All that an EndpointSlice says, its labels included."""
+    return {key: obj.get(key) for key in ("addressType", "endpoints", "ports")}, obj[
+        "metadata"
+    ].get("labels") or {}
+
+
+def _slice_warnings(new: Object, old: Object | None) -> list[str]:
+    if new.get("addressType") != "FQDN" or old is not None:
+        return []
+    return ["spec.addressType: FQDN endpoints are deprecated"]
 
 
 def _slice_row(obj: Object) -> list[object]:
@@ -230,7 +251,11 @@ def _short(found: Sequence[str]) -> str:
 
 ENDPOINT_SLICE = Rules(
     strategy=Strategy(
-        default=_default_slice, validate=_validate_slice, has_status=False, has_generation=True
+        default=_default_slice,
+        validate=_validate_slice,
+        warnings=_slice_warnings,
+        generation_of=_slice_generation,
+        has_status=False,
     ),
     columns=(
         NAME,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from todoku.api import validation
 from todoku.api.errors import FieldError, Path, invalid, required
+from todoku.api.formats import each
 from todoku.api.meta import Object
 from todoku.api.resource import Column, Strategy
 from todoku.api.resources.generic import NAME
@@ -42,67 +43,82 @@ def _validate(new: Object, old: Object | None) -> list[FieldError]:
     """core/v1: legacy validation."""
     problems: list[FieldError] = []
     namespace = (new.get("involvedObject") or {}).get("namespace") or ""
-    own = new["metadata"].get("namespace", "")
-    path = Path("involvedObject") / "namespace"
-    if not namespace:
-        if own not in ("default", "kube-system"):
+    own, path = new["metadata"].get("namespace", ""), Path("involvedObject") / "namespace"
+    if new.get("eventTime"):
+        if not namespace and own not in ("default", "kube-system"):
             problems.append(invalid(path, namespace, _NAMESPACE_TEXT))
-    elif namespace != own:
+        problems += _modern(new)
+    elif (namespace or "default") != own:
         problems.append(invalid(path, namespace, _NAMESPACE_TEXT))
-    return problems + (_modern(new) if new.get("eventTime") and old is None else [])
+    return problems + each(validation.dns1123_subdomain, own, Path("namespace"))
+
+
+_LIMITS = (("reportingInstance", 128), ("action", 128), ("reason", 128))
 
 
 def _modern(event: Object) -> list[FieldError]:
     """Events with an eventTime obey the rules of the new API."""
-    problems: list[FieldError] = []
-    controller = event.get("reportingComponent") or ""
-    if not controller:
-        problems.append(required(Path("reportingController")))
-    else:
-        texts = validation.qualified_name_problems(controller)
-        problems += [invalid(Path("reportingController"), controller, text) for text in texts]
-    for field in ("reportingInstance", "action", "reason"):
+    controller, path = event.get("reportingComponent") or "", Path("reportingController")
+    problems = [] if controller else [required(path)]
+    problems += each(validation.qualified_name_problems, controller, path)
+    for field, limit in _LIMITS:
         if not event.get(field):
             problems.append(required(Path(field)))
-        elif len(event[field]) > 128:
-            problems.append(invalid(Path(field), "", "can have at most 128 characters"))
-    if len(event.get("message") or "") > 1024:
-        problems.append(invalid(Path("message"), "", "can have at most 1024 characters"))
-    return problems
+        problems += _short(event.get(field) or "", limit, Path(field))
+    return problems + _short(event.get("message") or "", 1024, Path("message"))
 
 
-_IMMUTABLE = (
-    "regarding",
-    "related",
-    "note",
-    "reason",
-    "action",
-    "reportingController",
-    "reportingInstance",
-    "type",
-    "eventTime",
-)
+def _short(text: str, limit: int, path: Path) -> list[FieldError]:
+    if len(text.encode()) <= limit:
+        return []
+    return [invalid(path, "", f"can have at most {limit} characters")]
 
 
 def _validate_new(new: Object, old: Object | None) -> list[FieldError]:
-    """events.k8s.io/v1: strict validation."""
-    problems = _modern(to_core(new)) if old is None else []
-    if old is None and not new.get("eventTime"):
+    """events.k8s.io/v1: strict validation; messages name the fields of core/v1, which is what is stored."""
+    event = to_core(new)
+    problems = _validate(event, old)
+    return problems + (_creation(event) if old is None else _change(event, to_core(old)))
+
+
+def _series(event: Object) -> list[FieldError]:
+    series = event.get("series")
+    if series is None:
+        return []
+    problems: list[FieldError] = []
+    if (series.get("count") or 0) < 2:
+        problems.append(invalid(Path("series.count"), "", "should be at least 2"))
+    if not series.get("lastObservedTime"):
+        problems.append(required(Path("series.lastObservedTime")))
+    return problems
+
+
+def _creation(event: Object) -> list[FieldError]:
+    problems = _series(event)
+    if not event.get("eventTime"):
         problems.append(required(Path("eventTime")))
-    if new.get("type") not in ("Normal", "Warning"):
-        problems.append(invalid(Path("type"), "", f"has invalid value: {new.get('type') or ''}"))
-    if old is None:
-        for field in (
-            "deprecatedSource",
-            "deprecatedFirstTimestamp",
-            "deprecatedLastTimestamp",
-            "deprecatedCount",
-        ):
-            if new.get(field):
-                problems.append(invalid(Path(field), "", "must be unset in the new API"))
-        return problems
-    for field in _IMMUTABLE:
-        problems += validation.immutable(new.get(field), old.get(field), Path(field))
+    if event.get("type") not in ("Normal", "Warning"):
+        text = f"has invalid value: {event.get('type') or ''}"
+        problems.append(invalid(Path("type"), "", text))
+    for field in ("firstTimestamp", "lastTimestamp", "count", "source"):
+        value = event.get(field)
+        if any(value.values()) if isinstance(value, dict) else value:
+            problems.append(invalid(Path(field), "", "needs to be unset"))
+    return problems
+
+
+# In the order that changes are told; reason is looked at twice.
+_FIXED = (
+    "involvedObject", "reason", "message", "source", "firstTimestamp", "lastTimestamp", "count", "reason", "type",
+    "eventTime", "action", "related", "reportingController", "reportingInstance",
+)  # fmt: skip
+
+
+def _change(new: Object, old: Object) -> list[FieldError]:
+    problems = _series(new) if new.get("series") != old.get("series") else []
+    for field in _FIXED:
+        key = "reportingComponent" if field == "reportingController" else field
+        problems += validation.immutable(new.get(key), old.get(key), Path(field))
     return problems
 
 

@@ -48,6 +48,19 @@ def keep_all_but_status_and_labels(new: Object, old: Object) -> None:
     keep_labels(new, old)
 
 
+def keep_all_but_own_status(new: Object, old: Object) -> None:
+    """Some kinds' `/status` leaves all metadata alone (ResetObjectMetaForStatus)."""
+    keep_all_but_status(new, old)
+    for field in _OWN_METADATA:
+        if field in old["metadata"]:
+            new["metadata"][field] = old["metadata"][field]
+        else:
+            new["metadata"].pop(field, None)
+
+
+_OWN_METADATA = ("labels", "annotations", "finalizers", "ownerReferences")
+
+
 def generic_rules(schema: str, *, has_status: bool) -> Rules:
     """Rules of a kind without a file of its own: what its schema can say."""
     return Rules(strategy=generic_strategy(schema, has_status=has_status))

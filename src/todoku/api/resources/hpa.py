@@ -2,107 +2,42 @@
 
 from __future__ import annotations
 
-import json
 from itertools import zip_longest
 
-from todoku.api import validation
-from todoku.api.errors import FieldError, Path, invalid, required
+from todoku.api.errors import FieldError
 from todoku.api.meta import Object, copy
 from todoku.api.resource import Column, Strategy
-from todoku.api.resources.generic import AGE, NAME, clear_status, keep_all_but_status, keep_status
+from todoku.api.resources.generic import AGE, NAME, keep_all_but_status, keep_status
+from todoku.api.resources.hpa_conversion import from_v2, to_v2
+from todoku.api.resources.hpa_validation import spec_problems, status_problems
 from todoku.api.resources.rules import Rules
 from todoku.api.tables import created
 
-_SPEC = Path("spec")
-_METRICS = "autoscaling.alpha.kubernetes.io/metrics"
-_BEHAVIOR = "autoscaling.alpha.kubernetes.io/behavior"
+_DEFAULT_PERCENT = 80
 _DEFAULT_METRIC: Object = {
     "type": "Resource",
-    "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 80}},
+    "resource": {
+        "name": "cpu",
+        "target": {"type": "Utilization", "averageUtilization": _DEFAULT_PERCENT},
+    },
 }
 
 
-def _is_cpu(metric: Object) -> bool:
-    resource = metric.get("resource") or {}
-    target = resource.get("target") or {}
-    return resource.get("name") == "cpu" and target.get("averageUtilization") is not None
-
-
-def to_v2(obj: Object) -> Object:
-    """An autoscaling/v1 object as v2; what v1 cannot say travels in annotations."""
-    out: Object = copy(obj)
-    out["apiVersion"] = "autoscaling/v2"
-    annotations = dict(out["metadata"].get("annotations") or {})
-    spec = out.setdefault("spec", {})
-    metrics = _loaded(annotations.pop(_METRICS, "[]"), [])
-    percent = spec.pop("targetCPUUtilizationPercentage", None)
-    if percent is not None:
-        target = {"type": "Utilization", "averageUtilization": percent}
-        metrics.append({"type": "Resource", "resource": {"name": "cpu", "target": target}})
-    if metrics:
-        spec["metrics"] = metrics
-    behavior = _loaded(annotations.pop(_BEHAVIOR, "null"), None)
-    if behavior:
-        spec["behavior"] = behavior
-    _set_annotations(out, annotations)
-    current = (out.get("status") or {}).pop("currentCPUUtilizationPercentage", None)
-    if current is not None:
-        value = {"averageUtilization": current, "averageValue": "0"}
-        out["status"]["currentMetrics"] = [
-            {"type": "Resource", "resource": {"name": "cpu", "current": value}}
-        ]
-    return out
-
-
-def from_v2(obj: Object) -> Object:
-    """An autoscaling/v2 object as v1."""
-    out: Object = copy(obj)
-    out["apiVersion"] = "autoscaling/v1"
-    annotations = dict(out["metadata"].get("annotations") or {})
-    spec = out.setdefault("spec", {})
-    metrics = spec.pop("metrics", None) or []
-    cpu = next((one for one in metrics if _is_cpu(one)), None)
-    if cpu is not None:
-        spec["targetCPUUtilizationPercentage"] = cpu["resource"]["target"]["averageUtilization"]
-    others = [one for one in metrics if one is not cpu]
-    if others:
-        annotations[_METRICS] = json.dumps(others, separators=(",", ":"))
-    if behavior := spec.pop("behavior", None):
-        annotations[_BEHAVIOR] = json.dumps(behavior, separators=(",", ":"))
-    _set_annotations(out, annotations)
-    status = out.get("status") or {}
-    status.pop("conditions", None)
-    for metric in status.pop("currentMetrics", None) or ():
-        resource = metric.get("resource") or {}
-        if resource.get("name") == "cpu":
-            status["currentCPUUtilizationPercentage"] = (resource.get("current") or {}).get(
-                "averageUtilization"
-            )
-    return out
-
-
-def _loaded(text: str, fallback: object) -> list[Object]:
-    try:
-        return json.loads(text)  # type: ignore[no-any-return]
-    except ValueError:
-        return fallback  # type: ignore[return-value]
-
-
-def _set_annotations(obj: Object, annotations: Object) -> None:
-    if annotations:
-        obj["metadata"]["annotations"] = annotations
-    else:
-        obj["metadata"].pop("annotations", None)
-
-
-def _default_v1(obj: Object) -> None:
+def _default_minimum(obj: Object) -> None:
     spec = obj.setdefault("spec", {})
     if spec.get("minReplicas") is None:
         spec["minReplicas"] = 1
 
 
+def _default_v1(obj: Object) -> None:
+    """What the stored version would get as its default."""
+    _default_minimum(obj)
+    if not to_v2(obj)["spec"].get("metrics"):
+        obj["spec"]["targetCPUUtilizationPercentage"] = _DEFAULT_PERCENT
+
+
 def _default(obj: Object) -> None:
-    _default_v1(obj)
+    _default_minimum(obj)
     spec = obj["spec"]
     if not spec.get("metrics"):
         spec["metrics"] = [copy(_DEFAULT_METRIC)]
@@ -130,29 +65,20 @@ def _default_rules(
 
 
 def _validate(new: Object, old: Object | None) -> list[FieldError]:
-    spec = new["spec"]
-    problems: list[FieldError] = []
-    low, high = spec.get("minReplicas"), spec.get("maxReplicas") or 0
-    if low is not None and low < 1:
-        problems.append(invalid(_SPEC / "minReplicas", low, "must be greater than or equal to 1"))
-    if high < 1:
-        problems.append(invalid(_SPEC / "maxReplicas", high, "must be greater than 0"))
-    if low is not None and high < low:
-        text = "must be greater than or equal to `minReplicas`"
-        problems.append(invalid(_SPEC / "maxReplicas", high, text))
-    target = spec.get("scaleTargetRef") or {}
-    for field in ("kind", "name"):
-        at, value = _SPEC / "scaleTargetRef" / field, target.get(field) or ""
-        if not value:
-            problems.append(required(at))
-        else:
-            problems += [invalid(at, value, text) for text in validation.path_segment(value)]
-    percent = spec.get("targetCPUUtilizationPercentage")
-    if percent is not None and percent < 1:
-        problems.append(
-            invalid(_SPEC / "targetCPUUtilizationPercentage", percent, "must be greater than 0")
-        )
-    return problems
+    return spec_problems(new.get("spec") or {}, old)
+
+
+def _validate_v1(new: Object, old: Object | None) -> list[FieldError]:
+    """Judged as the version that is stored; messages name its fields."""
+    return spec_problems(to_v2(new)["spec"], old)
+
+
+def _no_status(obj: Object) -> None:
+    obj["status"] = {"currentMetrics": None, "desiredReplicas": 0}
+
+
+def _no_status_v1(obj: Object) -> None:
+    obj["status"] = {"currentReplicas": 0, "desiredReplicas": 0}
 
 
 _WITH_NAME = ("Resource", "ContainerResource")
@@ -225,10 +151,11 @@ _COLUMNS = (
 HPA_V2 = Rules(
     strategy=Strategy(
         default=_default,
-        prepare_create=clear_status,
+        prepare_create=_no_status,
         prepare_update=keep_status,
         prepare_status=keep_all_but_status,
         validate=_validate,
+        validate_status=status_problems,
         has_generation=False,
     ),
     columns=_COLUMNS,
@@ -238,10 +165,11 @@ HPA_V2 = Rules(
 HPA_V1 = Rules(
     strategy=Strategy(
         default=_default_v1,
-        prepare_create=clear_status,
+        prepare_create=_no_status_v1,
         prepare_update=keep_status,
         prepare_status=keep_all_but_status,
-        validate=_validate,
+        validate=_validate_v1,
+        validate_status=status_problems,
         has_generation=False,
     ),
     columns=_COLUMNS,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from todoku.api.resources import (
     admissionpolicy,
     apiservice,
+    certificates,
     config,
     cronjob,
     customresource,
@@ -63,7 +64,10 @@ RULES: dict[tuple[str, str], Rules] = {
     ("horizontalpodautoscalers.autoscaling", "v1"): hpa.HPA_V1,
     ("cronjobs.batch", "v1"): cronjob.CRON_JOB,
     ("jobs.batch", "v1"): job.JOB,
-    ("certificatesigningrequests.certificates.k8s.io", "v1"): policy.CERTIFICATE_SIGNING_REQUEST,
+    (
+        "certificatesigningrequests.certificates.k8s.io",
+        "v1",
+    ): certificates.CERTIFICATE_SIGNING_REQUEST,
     ("ingressclasses.networking.k8s.io", "v1"): networking.INGRESS_CLASS,
     ("ingresses.networking.k8s.io", "v1"): networking.INGRESS,
     ("ipaddresses.networking.k8s.io", "v1"): networking.IP_ADDRESS,

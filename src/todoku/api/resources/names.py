@@ -6,6 +6,7 @@ import ipaddress
 
 from todoku.api.validation import (
     NameRule,
+    any_name,
     dns1035_label,
     dns1123_label,
     dns1123_subdomain,
@@ -20,7 +21,7 @@ def canonical_address(name: str) -> list[str]:
     except ValueError:
         return ["must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"]
     if str(parsed) != name:
-        return [f"must be in canonical form ({parsed})"]
+        return [f'must be in canonical form ("{parsed}")']
     return []
 
 
@@ -46,7 +47,7 @@ NAME_RULES: dict[str, NameRule] = {
     "clusterroles.rbac.authorization.k8s.io": path_segment,
     "rolebindings.rbac.authorization.k8s.io": path_segment,
     "clusterrolebindings.rbac.authorization.k8s.io": path_segment,
-    "certificatesigningrequests.certificates.k8s.io": path_segment,
+    "certificatesigningrequests.certificates.k8s.io": any_name,
     "events": path_segment,
     "events.events.k8s.io": path_segment,
 }

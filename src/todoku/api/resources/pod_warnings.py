@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from todoku.api.meta import Object
 
-_DEPRECATED_LABELS = {
+DEPRECATED_LABELS = {
     "beta.kubernetes.io/arch": 'deprecated since v1.14; use "kubernetes.io/arch" instead',
     "beta.kubernetes.io/os": 'deprecated since v1.14; use "kubernetes.io/os" instead',
     "failure-domain.beta.kubernetes.io/region": 'deprecated since v1.17; use "topology.kubernetes.io/region" instead',
@@ -28,8 +28,8 @@ def template_warnings(template: Object, path: str) -> list[str]:
     prefix = f"{path}.spec" if path else "spec"
     found: list[str] = []
     for key in spec.get("nodeSelector") or ():
-        if key in _DEPRECATED_LABELS:
-            found.append(f"{prefix}.nodeSelector[{key}]: {_DEPRECATED_LABELS[key]}")
+        if key in DEPRECATED_LABELS:
+            found.append(f"{prefix}.nodeSelector[{key}]: {DEPRECATED_LABELS[key]}")
     grace = spec.get("terminationGracePeriodSeconds")
     if isinstance(grace, int) and grace < 0:
         found.append(

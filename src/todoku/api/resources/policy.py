@@ -1,10 +1,14 @@
-"""PodDisruptionBudget (policy/v1), LimitRange (core/v1), PriorityClass, RuntimeClass, Lease, CSR."""
+"""PodDisruptionBudget (policy/v1), LimitRange (core/v1), PriorityClass, RuntimeClass, Lease."""
 
 from __future__ import annotations
 
 from todoku.api import quantities, validation
 from todoku.api.errors import FieldError, Path, forbidden, invalid, not_supported, required
+from todoku.api.formats import conditions, each
+from todoku.api.internals import rendered
 from todoku.api.meta import Object
+from todoku.api.podspec.resources import resource_problems
+from todoku.api.podspec.scheduling import toleration_problems
 from todoku.api.resource import Column, Strategy
 from todoku.api.resources.generic import (
     AGE,
@@ -14,11 +18,11 @@ from todoku.api.resources.generic import (
     keep_all_but_status,
     keep_status,
 )
+from todoku.api.resources.pod_warnings import DEPRECATED_LABELS
 from todoku.api.resources.rules import Rules
 from todoku.api.resources.workloads import above_hundred_percent, int_or_percent_problems
 from todoku.api.selectors import selector_problems
 from todoku.api.tables import created
-from todoku.api.times import age
 
 _SPEC = Path("spec")
 
@@ -29,7 +33,7 @@ def _validate_budget(new: Object, old: Object | None) -> list[FieldError]:
     minimum, maximum = spec.get("minAvailable"), spec.get("maxUnavailable")
     if minimum is not None and maximum is not None:
         text = "minAvailable and maxUnavailable cannot be both set"
-        problems.append(invalid(_SPEC, spec, text))
+        problems.append(invalid(_SPEC, rendered(spec, "PodDisruptionBudgetSpec"), text))
     for field in ("minAvailable", "maxUnavailable"):
         if spec.get(field) is not None:
             problems += int_or_percent_problems(spec[field], _SPEC / field)
@@ -42,16 +46,32 @@ def _validate_budget(new: Object, old: Object | None) -> list[FieldError]:
     return problems
 
 
+_BUDGET_COUNTS = ("disruptionsAllowed", "currentHealthy", "desiredHealthy", "expectedPods")
+
+
+def _validate_budget_status(new: Object, old: Object) -> list[FieldError]:
+    status, path = new.get("status") or {}, Path("status")
+    problems = conditions(status.get("conditions") or (), path / "conditions")
+    for field in _BUDGET_COUNTS:
+        problems += validation.non_negative(status.get(field), path / field)
+    return problems
+
+
+def _no_budget_status(obj: Object) -> None:
+    obj["status"] = dict.fromkeys(_BUDGET_COUNTS, 0)
+
+
 def _shown(value: object) -> object:
     return "N/A" if value is None else str(value)
 
 
 DISRUPTION_BUDGET = Rules(
     strategy=Strategy(
-        prepare_create=clear_status,
+        prepare_create=_no_budget_status,
         prepare_update=keep_status,
         prepare_status=keep_all_but_status,
         validate=_validate_budget,
+        validate_status=_validate_budget_status,
     ),
     columns=(
         NAME,
@@ -204,36 +224,50 @@ def _default_priority(obj: Object) -> None:
     obj.setdefault("value", 0)
 
 
+_SYSTEM_CLASSES = {"system-node-critical": 2000001000, "system-cluster-critical": 2000000000}
+
+
+def _system_class_problem(obj: Object) -> str:
+    name = obj["metadata"].get("name", "")
+    if name not in _SYSTEM_CLASSES:
+        return f"{name} is not a known system priority class"
+    if (obj.get("value") or 0) != _SYSTEM_CLASSES[name]:
+        return f"value of {name} PriorityClass must be {_SYSTEM_CLASSES[name]}"
+    if obj.get("globalDefault"):
+        return f"globalDefault of {name} PriorityClass must be false"
+    return ""
+
+
 def _validate_priority(new: Object, old: Object | None) -> list[FieldError]:
-    problems: list[FieldError] = []
-    name, value = new["metadata"].get("name", ""), new.get("value") or 0
-    if name.startswith("system-"):
-        known = {"system-node-critical": 2000001000, "system-cluster-critical": 2000000000}
-        if known.get(name) != value:
-            text = (
-                "priority class names with 'system-' prefix are reserved for system use only."
-                " error: must be one of the known system priority classes"
-            )
-            problems.append(forbidden(Path("metadata") / "name", text))
+    value, policy = new.get("value") or 0, new.get("preemptionPolicy")
+    if old is not None:
+        problems = [] if value == (old.get("value") or 0) else [forbidden(Path("value"), _FIXED)]
+        path = Path("preemptionPolicy")
+        return problems + validation.immutable(policy, old.get("preemptionPolicy"), path)
+    problems = []
+    if new["metadata"].get("name", "").startswith("system-"):
+        if text := _system_class_problem(new):
+            problems.append(forbidden(Path("metadata") / "name", f"{_RESERVED} error: {text}"))
     elif value > _HIGHEST_USER:
         text = f"maximum allowed value of a user defined priority is {_HIGHEST_USER}"
         problems.append(forbidden(Path("value"), text))
-    policy = new.get("preemptionPolicy")
-    if policy not in ("Never", "PreemptLowerPriority"):
-        problems.append(
-            not_supported(Path("preemptionPolicy"), policy, ("Never", "PreemptLowerPriority"))
-        )
-    if old is not None:
-        if value != (old.get("value") or 0):
-            problems.append(forbidden(Path("value"), "may not be changed in an update."))
-        problems += validation.immutable(
-            policy, old.get("preemptionPolicy"), Path("preemptionPolicy")
-        )
+    if policy not in _PREEMPTION:
+        problems.append(not_supported(Path("preemptionPolicy"), policy, _PREEMPTION))
     return problems
 
 
+_FIXED = "may not be changed in an update."
+_RESERVED = "priority class names with 'system-' prefix are reserved for system use only."
+_PREEMPTION = ("PreemptLowerPriority", "Never")
+
+
 PRIORITY_CLASS = Rules(
-    strategy=Strategy(default=_default_priority, validate=_validate_priority, has_status=False),
+    strategy=Strategy(
+        default=_default_priority,
+        validate=_validate_priority,
+        has_status=False,
+        generation_of=lambda obj: None,  # it stays 1
+    ),
     columns=(
         NAME,
         Column(name="Value", type="integer", documents="scheduling.v1.PriorityClass.value"),
@@ -256,17 +290,42 @@ PRIORITY_CLASS = Rules(
 
 
 def _validate_runtime(new: Object, old: Object | None) -> list[FieldError]:
-    handler = new.get("handler") or ""
-    problems = [
-        invalid(Path("handler"), handler, text) for text in validation.dns1123_label(handler)
-    ]
+    handler, path = new.get("handler") or "", Path("handler")
     if old is not None:
-        problems += validation.immutable(handler, old.get("handler"), Path("handler"))
+        return validation.immutable(handler, old.get("handler"), path)
+    problems = each(validation.dns1123_label, handler, path)
+    fixed = (new.get("overhead") or {}).get("podFixed")
+    if fixed:
+        problems += resource_problems({"limits": fixed}, Path("overhead") / "podFixed")
+    scheduling = new.get("scheduling")
+    if scheduling is not None:
+        problems += _scheduling_problems(scheduling, Path("scheduling"))
     return problems
 
 
+def _scheduling_problems(scheduling: Object, path: Path) -> list[FieldError]:
+    problems = validation.label_problems(scheduling.get("nodeSelector"), path / "nodeSelector")
+    tolerations = scheduling.get("tolerations") or ()
+    problems += toleration_problems(tolerations, path / "tolerations")
+    return problems + validation.duplicates(tolerations, path / "tolerations")
+
+
+def _runtime_warnings(new: Object, old: Object | None) -> list[str]:
+    labels = (new.get("scheduling") or {}).get("nodeSelector") or {}
+    return [
+        f"scheduling.nodeSelector: {DEPRECATED_LABELS[key]}"
+        for key in labels
+        if key in DEPRECATED_LABELS
+    ]
+
+
 RUNTIME_CLASS = Rules(
-    strategy=Strategy(validate=_validate_runtime, has_status=False, has_generation=False),
+    strategy=Strategy(
+        validate=_validate_runtime,
+        warnings=_runtime_warnings,
+        has_status=False,
+        has_generation=False,
+    ),
     columns=(NAME, Column(name="Handler"), AGE),
     row=lambda obj: [obj["metadata"]["name"], obj.get("handler", ""), created(obj)],
 )
@@ -282,8 +341,21 @@ def _validate_lease(new: Object, old: Object | None) -> list[FieldError]:
     if transitions is not None and transitions < 0:
         text = "must be greater than or equal to 0"
         problems.append(invalid(_SPEC / "leaseTransitions", transitions, text))
-    if spec.get("holderIdentity") == "":
-        problems.append(invalid(_SPEC / "holderIdentity", "", "must not be empty"))
+    return problems + _election(spec)
+
+
+def _election(spec: Object) -> list[FieldError]:
+    """Coordinated leader election."""
+    strategy, path = spec.get("strategy"), _SPEC / "strategy"
+    problems: list[FieldError] = []
+    if strategy is not None and "/" in strategy:
+        texts = validation.qualified_name_problems(strategy)
+        problems += [invalid(path / "strategy", strategy, text) for text in texts]
+    elif strategy not in (None, "OldestEmulationVersion"):
+        problems.append(not_supported(path / "strategy", strategy, ("OldestEmulationVersion",)))
+    if spec.get("preferredHolder") and not strategy:
+        text = "may only be specified if `strategy` is defined"
+        problems.append(forbidden(_SPEC / "preferredHolder", text))
     return problems
 
 
@@ -305,98 +377,4 @@ LEASE = Rules(
         (obj.get("spec") or {}).get("holderIdentity", ""),
         created(obj),
     ],
-)
-
-
-def _prepare_csr(obj: Object) -> None:
-    obj["status"] = {}
-
-
-def _note_requestor(obj: Object, user: Object) -> None:
-    """Whose certificate is asked for is whoever asks, whatever the object said."""
-    spec = obj.setdefault("spec", {})
-    for field in ("username", "uid", "groups", "extra"):
-        spec.pop(field, None)
-    spec.update(user)
-
-
-def _keep_csr(new: Object, old: Object) -> None:
-    new["spec"] = old.get("spec") or {}
-    keep_status(new, old)
-
-
-def _validate_csr(new: Object, old: Object | None) -> list[FieldError]:
-    spec = new.get("spec") or {}
-    problems: list[FieldError] = []
-    if not spec.get("request"):
-        problems.append(
-            invalid(_SPEC / "request", "", "PEM block type must be CERTIFICATE REQUEST")
-        )
-    if not spec.get("usages"):
-        problems.append(required(_SPEC / "usages", "usages must be provided"))
-    signer = spec.get("signerName") or ""
-    if not signer:
-        problems.append(required(_SPEC / "signerName"))
-    elif "/" not in signer:
-        text = "must be a fully qualified domain and path of the form 'example.com/signer-name'"
-        problems.append(invalid(_SPEC / "signerName", signer, text))
-    seconds = spec.get("expirationSeconds")
-    if seconds is not None and seconds < 600:
-        text = "may not specify a duration less than 600 seconds (10 minutes)"
-        problems.append(invalid(_SPEC / "expirationSeconds", seconds, text))
-    return problems
-
-
-def _csr_state(obj: Object) -> str:
-    status = obj.get("status") or {}
-    kinds = [one.get("type") for one in status.get("conditions") or ()]
-    shown = "Denied" if "Denied" in kinds else "Approved" if "Approved" in kinds else "Pending"
-    if "Failed" in kinds:
-        shown += ",Failed"
-    return shown + (",Issued" if status.get("certificate") else "")
-
-
-def _csr_row(obj: Object) -> list[object]:
-    spec = obj.get("spec") or {}
-    seconds = spec.get("expirationSeconds")
-
-    return [
-        obj["metadata"]["name"],
-        created(obj),
-        spec.get("signerName") or "<none>",
-        spec.get("username", ""),
-        age(seconds) if seconds else "<none>",
-        _csr_state(obj),
-    ]
-
-
-CERTIFICATE_SIGNING_REQUEST = Rules(
-    strategy=Strategy(
-        prepare_create=_prepare_csr,
-        note_creator=_note_requestor,
-        prepare_update=_keep_csr,
-        prepare_status=keep_all_but_status,
-        validate=_validate_csr,
-        selectable_fields=lambda obj: {
-            "spec.signerName": (obj.get("spec") or {}).get("signerName", "")
-        },
-        selectable_field_names=("spec.signerName",),
-        has_generation=False,
-    ),
-    columns=(
-        NAME,
-        AGE,
-        Column(
-            name="SignerName", documents="certificates.v1.CertificateSigningRequestSpec.signerName"
-        ),
-        Column(name="Requestor", documents="certificates.v1.CertificateSigningRequestSpec.request"),
-        Column(
-            name="RequestedDuration",
-            documents="certificates.v1.CertificateSigningRequestSpec.expirationSeconds",
-        ),
-        Column(
-            name="Condition", documents="certificates.v1.CertificateSigningRequestStatus.conditions"
-        ),
-    ),
-    row=_csr_row,
 )

@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 
 from todoku.api import validation
 from todoku.api.errors import FieldError, Path, invalid, not_supported, required
+from todoku.api.internals import rendered
 from todoku.api.meta import Object
 from todoku.api.resource import Column, Strategy
 from todoku.api.resources.generic import AGE, CREATED_AT, NAME
@@ -56,7 +57,10 @@ def _validate_cluster_role(new: Object, old: Object | None) -> list[FieldError]:
             text = "at least one clusterRoleSelector required if aggregationRule is non-nil"
             problems.append(required(path, text))
         for index, selector in enumerate(selectors):
-            problems += selector_problems(selector, path / index)
+            found = selector_problems(selector, path / index)
+            problems += found
+            if found:
+                problems.append(invalid(path / index, selector, "invalid label selector."))
     return problems
 
 
@@ -121,7 +125,8 @@ def _validate_binding(new: Object, old: Object | None, *, namespaced: bool) -> l
     kinds = ("Role", "ClusterRole") if namespaced else ("ClusterRole",)
     problems = _binding_problems(new, kinds, namespaced=namespaced)
     if old is not None and new.get("roleRef") != old.get("roleRef"):
-        problems.append(invalid(Path("roleRef"), new.get("roleRef"), "cannot change roleRef"))
+        shown = rendered(new.get("roleRef"), "RoleRef")
+        problems.append(invalid(Path("roleRef"), shown, "cannot change roleRef"))
     return problems
 
 

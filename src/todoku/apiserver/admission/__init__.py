@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from todoku.apiserver.admission import webhooks
+from todoku.apiserver.admission.certificates import CertificateRequests
 from todoku.apiserver.admission.conditions import Expressions
 from todoku.apiserver.admission.escalation import RbacEscalation
 from todoku.apiserver.admission.hooks import Caller
@@ -59,4 +60,4 @@ def dynamic(objects: Objects, outbound: Outbound, authorizer: Authorizer) -> lis
     ]
 
 
-__all__ = ["RbacEscalation", "ResourceQuota", "builtin", "dynamic"]
+__all__ = ["CertificateRequests", "RbacEscalation", "ResourceQuota", "builtin", "dynamic"]
