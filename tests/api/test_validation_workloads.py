@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from tests.support.kinds import created, made, updated
 from todoku.api.meta import Object, copy
 from todoku.api.resources import registry
 
@@ -28,40 +29,6 @@ def job(**spec: object) -> Object:
 
 def cron(**spec: object) -> Object:
     return {"schedule": "* * * * *", "jobTemplate": {"spec": job()}, **copy(spec)}
-
-
-def made(name: str, spec: Object, /, **metadata: object) -> Object:
-    resource = registry().find(name)
-    assert resource is not None
-    found: Object = {
-        "kind": resource.kind,
-        "apiVersion": resource.api_version,
-        "metadata": {"name": "web", "namespace": "default", "uid": "u1", **metadata},
-        "spec": copy(spec),
-    }
-    resource.strategy.default(found)
-    resource.strategy.prepare_create(found)
-    return found
-
-
-def created(name: str, spec: Object, /, **metadata: object) -> list[str]:
-    resource = registry().find(name)
-    assert resource is not None
-    return [str(one) for one in resource.strategy.validate(made(name, spec, **metadata), None)]
-
-
-def updated(name: str, spec: Object, changed: Object, status: Object | None = None) -> list[str]:
-    """The problems of replacing fields of a stored spec."""
-    resource = registry().find(name)
-    assert resource is not None
-    old = made(name, spec)
-    if status is not None:
-        old["status"] = status
-    new = copy(old)
-    new["spec"] |= changed
-    resource.strategy.default(new)
-    resource.strategy.prepare_update(new, old)
-    return [str(one) for one in resource.strategy.validate(new, old)]
 
 
 @pytest.mark.parametrize(

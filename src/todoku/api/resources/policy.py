@@ -14,7 +14,6 @@ from todoku.api.resources.generic import (
     AGE,
     CREATED_AT,
     NAME,
-    clear_status,
     keep_all_but_status,
     keep_status,
 )
