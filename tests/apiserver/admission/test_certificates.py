@@ -1,4 +1,4 @@
-"""Certificate requests: who asks is the server's word, and approving and signing need the right for the signer."""
+"""Certificate requests: what may be asked for, and that approving and signing need the right for the signer."""
 
 from __future__ import annotations
 
@@ -58,18 +58,6 @@ def write(
 
 def asked(**fields: object) -> Object:
     return {"metadata": {"name": "web"}, "spec": {"signerName": "a.b/c", **fields}, "status": {}}
-
-
-async def test_nobody_asks_in_the_name_of_another():
-    attributes = write("CREATE", asked(username="root", uid="0", groups=["system:masters"]))
-    await CertificateRequests(Rights()).mutate(attributes)
-    assert attributes.object is not None
-    assert attributes.object["spec"] == {
-        "signerName": "a.b/c",
-        "username": "ann",
-        "groups": ["dev"],
-        "extra": {"team": ["a"]},
-    }
 
 
 async def test_no_client_certificate_is_asked_for_the_group_that_may_do_everything():

@@ -1,7 +1,6 @@
-"""Certificate requests: who asks is written down, and approving and signing need the right for the signer.
+"""Certificate requests: what may be asked for, and that approving and signing need the right for the signer.
 
-Semantics: the strategy of certificatesigningrequests and the plugins CertificateSubjectRestriction, CertificateApproval
-and CertificateSigning of kube-apiserver.
+Semantics: the plugins CertificateSubjectRestriction, CertificateApproval and CertificateSigning of kube-apiserver.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from todoku.apiserver.request import SYSTEM_MASTERS, RequestInfo
 REQUESTS = "certificatesigningrequests.certificates.k8s.io"
 GROUP = "certificates.k8s.io"
 CLIENT_SIGNER = "kubernetes.io/kube-apiserver-client"
-# subresource -> (verb on the signer, the word in a refusal)
+# subresource -> verb on the signer
 _RIGHTS: Mapping[str, str] = {"approval": "approve", "status": "sign"}
 
 
@@ -29,10 +28,6 @@ class CertificateRequests(Plugin):
 
     def __init__(self, authorizer: Authorizer) -> None:
         self._authorizer = authorizer
-
-    async def mutate(self, attributes: Attributes) -> None:
-        if creates(attributes, REQUESTS):
-            _write_requestor(attributes)
 
     async def validate(self, attributes: Attributes) -> None:
         if attributes.resource.name != REQUESTS or attributes.operation == "DELETE":
@@ -56,14 +51,6 @@ class CertificateRequests(Plugin):
         raise refusal(
             attributes, f'user not permitted to {verb} requests with signerName "{signer}"'
         )
-
-
-def _write_requestor(attributes: Attributes) -> None:
-    """Nobody asks in another's name."""
-    spec = new_spec(attributes)
-    for field in ("username", "uid", "groups", "extra"):
-        spec.pop(field, None)
-    spec.update(attributes.user.info())
 
 
 def _check_subject(attributes: Attributes) -> None:
