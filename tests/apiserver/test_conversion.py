@@ -191,3 +191,58 @@ async def test_labels_and_annotations_are_all_a_webhook_may_change_of_metadata(a
         _, obj = await api.request("GET", f"{V2}/a")
         metadata = obj["metadata"]
         assert (metadata["labels"], metadata["generation"]) == ({"made": "so"}, 1)
+
+
+@pytest.fixture
+async def selectable(api, tmp_path):
+    async with webhook(tmp_path) as (client, _):
+        crd = definition(client)
+        v1, v2 = crd["spec"]["versions"]
+        v1["selectableFields"] = [{"jsonPath": ".spec.size"}]
+        v2["selectableFields"] = [{"jsonPath": ".spec.width"}, {"jsonPath": ".spec.height"}]
+        status, answer = await api.request("POST", CRDS, crd)
+        assert status == 201, answer
+        async with asyncio.timeout(5):
+            while (await api.request("GET", V1))[0] == 404:
+                await asyncio.sleep(0.005)
+        yield
+
+
+async def test_each_version_is_selected_by_fields_of_its_own(api, selectable):
+    async with asyncio.timeout(5), api.watch(f"{V2}?watch=1&fieldSelector=spec.width=2") as stream:
+        for name, size in (("a", "2x3"), ("b", "2x4"), ("c", "5x3")):
+            await api.request("POST", V1, box(name, size=size))
+
+        async def names(path, selector):
+            _, listed = await api.request("GET", f"{path}?fieldSelector={selector}")
+            return [one["metadata"]["name"] for one in listed["items"]]
+
+        assert await names(V2, "spec.width=2") == ["a", "b"]
+        assert await names(V2, "spec.width=2,spec.height=4") == ["b"]
+        assert await names(V1, "spec.size=5x3") == ["c"]
+        status, refusal = await api.request("GET", f"{V2}?fieldSelector=spec.size=5x3")
+        assert (status, refusal["message"]) == (400, "field label not supported: spec.size")
+        await api.request("DELETE", f"{V2}?fieldSelector=spec.height=4")
+        patch = {"spec": {"size": "6x3"}}
+        kind = "application/merge-patch+json"
+        await api.request("PATCH", f"{V1}/a", patch, content_type=kind)
+        events = [await anext(stream) for _ in range(4)]
+        seen = [(one["type"], one["object"]["metadata"]["name"]) for one in events]
+        assert seen == [("ADDED", "a"), ("ADDED", "b"), ("DELETED", "b"), ("DELETED", "a")]
+        assert await names(V2, "spec.width=2") == []
+
+
+async def test_objects_of_both_stored_versions_are_listed_in_either(api, tmp_path):
+    async with webhook(tmp_path) as (client, _):
+        await establish(api, client)
+        await api.request("POST", V1, box("a"))
+        _, crd = await api.request("GET", f"{CRDS}/boxes.example.com")
+        for one in crd["spec"]["versions"]:
+            one["storage"] = one["name"] == "v2"
+        status, crd = await api.request("PUT", f"{CRDS}/boxes.example.com", crd)
+        assert (status, crd["status"]["storedVersions"]) == (200, ["v1", "v2"])
+        await api.request("POST", V1, box("b", size="4x5"))
+        _, listed = await api.request("GET", V2)
+        assert [one["spec"]["width"] for one in listed["items"]] == [2, 4]
+        _, listed = await api.request("GET", V1)
+        assert [one["spec"]["size"] for one in listed["items"]] == ["2x3", "4x5"]

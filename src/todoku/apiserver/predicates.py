@@ -39,7 +39,9 @@ class Predicate:
 
     def keys(self, collection: Collection) -> Iterable[bytes] | None:
         """Keys among which all matches are, from an index; None when there is no equality to use."""
-        for term in self._fields.requirements:
+        # An index reads objects as they come; those that a webhook must convert first cannot be read there.
+        terms = () if self._served.needs_conversion else self._fields.requirements
+        for term in terms:
             if term.operator == "=" and term.field != "metadata.namespace":
                 value_of = _field_reader(self._served, term.field)
                 return collection.index(f"field:{self._served.serial}:{term.field}", value_of).keys(
