@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Iterable
 from typing import Any
 
 from todoku.aio import log as logs
 from todoku.api import errors, times
-from todoku.api.meta import Object, copy
+from todoku.api.meta import Object
 from todoku.apiserver import deletes
 from todoku.apiserver.catalog import Served
 from todoku.apiserver.context import Engine
+from todoku.apiserver.crd_status import is_true, status_of, terminating
 from todoku.apiserver.custom_resources import served_versions
 from todoku.apiserver.group_services import keep_custom
 from todoku.apiserver.objects import EngineObjects
@@ -26,84 +26,6 @@ log = logs.get(__name__)
 
 CRDS = "customresourcedefinitions.apiextensions.k8s.io"
 FINALIZER = deletes.CRD_FINALIZER
-_NAME_FIELDS = ("plural", "singular", "kind", "listKind")
-
-
-def condition(crd: Object, kind: str) -> Object | None:
-    for one in crd.get("status", {}).get("conditions") or ():
-        if one.get("type") == kind:
-            found: Object = one
-            return found
-    return None
-
-
-def is_true(crd: Object, kind: str) -> bool:
-    found = condition(crd, kind)
-    return found is not None and found.get("status") == "True"
-
-
-def conflict_of(crd: Object, others: Iterable[Object]) -> str:
-    """Why the names cannot be accepted, "" if they can.  `others` are the definitions of the same group."""
-    wanted = crd["spec"]["names"]
-    plurals: set[str] = set()
-    kinds: set[str] = set()
-    for other in others:
-        held = other.get("status", {}).get("acceptedNames") or {}
-        plurals.update(name for name in (held.get("plural"), held.get("singular")) if name)
-        plurals.update(held.get("shortNames") or ())
-        kinds.update(name for name in (held.get("kind"), held.get("listKind")) if name)
-    for field in ("plural", "singular"):
-        if wanted.get(field) in plurals:
-            return f'"{wanted[field]}" is already in use'
-    for name in wanted.get("shortNames") or ():
-        if name in plurals:
-            return f'"{name}" is already in use'
-    for field in ("kind", "listKind"):
-        if wanted.get(field) in kinds:
-            return f'"{wanted[field]}" is already in use'
-    return ""
-
-
-def status_of(crd: Object, conflict: str, now: str) -> Object:
-    """The status that the definition should have; conditions keep their times unless they change."""
-    status: Object = copy(crd.get("status") or {})
-    conditions = list(status.get("conditions") or ())
-    if conflict:
-        _set(conditions, "NamesAccepted", "False", "NameConflict", conflict, now)
-        if condition(crd, "Established") is None:
-            text = "not all names are accepted"
-            _set(conditions, "Established", "False", "NotAccepted", text, now)
-        status.setdefault("acceptedNames", {"plural": "", "kind": ""})
-    else:
-        _set(conditions, "NamesAccepted", "True", "NoConflicts", "no conflicts found", now)
-        text = "the initial names have been accepted"
-        _set(conditions, "Established", "True", "InitialNamesAccepted", text, now)
-        status["acceptedNames"] = copy(crd["spec"]["names"])
-    status["conditions"] = conditions
-    stored = status.setdefault("storedVersions", [])
-    for version in crd["spec"]["versions"]:
-        if version.get("storage") and version["name"] not in stored:
-            stored.append(version["name"])
-    return status
-
-
-def _set(
-    conditions: list[Object], kind: str, status: str, reason: str, message: str, now: str
-) -> None:
-    fresh = {
-        "type": kind,
-        "status": status,
-        "lastTransitionTime": now,
-        "reason": reason,
-        "message": message,
-    }
-    for index, one in enumerate(conditions):
-        if one.get("type") == kind:
-            if one.get("status") == status:
-                fresh["lastTransitionTime"] = one.get("lastTransitionTime", now)
-            conditions[index] = fresh
-            return
-    conditions.append(fresh)
 
 
 _VERSION = re.compile(r"v([1-9]\d*)(?:(alpha|beta)([1-9]\d*))?")
@@ -202,7 +124,7 @@ class CrdController:
             if one["spec"]["group"] == group and one["metadata"]["name"] != name
         ]
         now = times.text(self._engine.clock())
-        status = status_of(crd, conflict_of(crd, others), now)
+        status = status_of(crd, others, now)
         if status != crd.get("status"):
             await self._objects.update(CRDS, crd | {"status": status}, subresource="status")
 
@@ -213,6 +135,9 @@ class CrdController:
             return
         served = self._engine.catalog.by_name(meta["name"])
         if served is not None and not await self._empty(served):
+            status = terminating(crd, times.text(self._engine.clock()))
+            if status != crd.get("status"):
+                await self._objects.update(CRDS, crd | {"status": status}, subresource="status")
             asyncio.get_running_loop().call_later(0.2, self._add, meta["name"])
             return
         kept = [one for one in meta["finalizers"] if one != FINALIZER]

@@ -9,11 +9,15 @@ from todoku.api.crd import Structural, definitions, structural
 from todoku.api.crd.publish import definition_name
 from todoku.api.errors import FieldError
 from todoku.api.meta import GroupVersionKind, Object, copy
-from todoku.api.resource import ALL_VERBS, Resource, Strategy, Subresource
+from todoku.api.resource import Resource, Strategy, Subresource
 from todoku.api.validation import bare_finalizer_warnings
 from todoku.apiserver import scales
 from todoku.apiserver.catalog import Served
 
+# In the order in which upstream's discovery lists them.
+_VERBS: tuple[str, ...] = (
+    "delete", "deletecollection", "get", "list", "patch", "create", "update", "watch",
+)  # fmt: skip
 _READ_WRITE = ("get", "patch", "update")
 _SCALE = GroupVersionKind("autoscaling", "v1", "Scale")
 
@@ -54,7 +58,7 @@ def _served(crd: Object, version: Object, resource: Resource, stored: Resource) 
 def _resource(crd: Object, version: Object, storage: str = "") -> Resource:
     spec, name = crd["spec"], version["name"]
     names = crd["status"].get("acceptedNames") or spec["names"]
-    verbs: tuple[str, ...] = ALL_VERBS
+    verbs = _VERBS
     if crd["metadata"].get("deletionTimestamp"):
         verbs = tuple(verb for verb in verbs if verb != "create")
     return Resource(

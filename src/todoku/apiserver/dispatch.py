@@ -45,9 +45,17 @@ def _check_verb(context: Context) -> None:
     if context.served.resource.namespaced and not info.namespace:
         misplaced = info.verb not in ("list", "watch")  # all that the path of all namespaces has
     if info.verb not in verbs or misplaced:
+        if info.verb == "create" and _terminating(context.served.crd):
+            raise errors.MethodNotAllowed(
+                "create not allowed while custom resource definition is terminating"
+            )
         raise errors.MethodNotAllowed(
             "the server does not allow this method on the requested resource"
         )
+
+
+def _terminating(crd: Object | None) -> bool:
+    return crd is not None and "deletionTimestamp" in crd["metadata"]
 
 
 async def _get(engine: Engine, context: Context, _: web.BaseRequest) -> Answer:
