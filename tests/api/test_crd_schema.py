@@ -210,3 +210,91 @@ def test_custom_types_drive_server_side_apply():
         one, obj({"l": [{"n": "b", "v": 2}]}), manager="2", force=False, schema=schema, now=0
     ).object
     assert two["spec"]["l"] == [{"n": "a", "v": 1}, {"n": "b", "v": 2}]
+
+
+NOT_FOO = STRING | {"enum": ["bar"]}
+FOO_RULE = STRING | {"x-kubernetes-validations": [rule("self != 'foo'")]}
+
+
+@pytest.mark.parametrize("item", [NOT_FOO, FOO_RULE], ids=["schema", "rule"])
+@pytest.mark.parametrize("kind", ["atomic", "set"])
+def test_items_that_cannot_be_told_apart_stay_bad_only_in_a_list_that_stays(item, kind):
+    schema = thing(l={"type": "array", "items": item, "x-kubernetes-list-type": kind}, other=STRING)
+    old = {"l": ["foo"]}
+    assert problems(schema, {"l": ["foo"], "other": "x"}, old) == []
+    [told] = problems(schema, {"l": ["foo", "bar"]}, old)
+    assert told.startswith("spec.l[0]: ")
+
+
+@pytest.mark.parametrize("item", [NOT_FOO, FOO_RULE], ids=["schema", "rule"])
+def test_bad_values_may_stay_in_keyed_lists_and_maps(item):
+    keyed = {
+        "type": "array",
+        "x-kubernetes-list-type": "map",
+        "x-kubernetes-list-map-keys": ["k"],
+        "items": thing(k=STRING, f=item),
+    }
+    schema = thing(f=item, l=keyed, m={"type": "object", "additionalProperties": thing(f=item)})
+    bad = {"f": "foo"}
+    old = {"f": "foo", "l": [{"k": "a", **bad}], "m": {"x": bad}}
+    new = {"f": "foo", "l": [{"k": "b", "f": "bar"}, {"k": "a", **bad}], "m": {"x": bad, "y": {}}}
+    assert problems(schema, new, old) == []
+    new = {"f": "foo", "l": [{"k": "b", **bad}], "m": {"x": bad, "y": bad}}
+    told = [one.partition(": ")[0] for one in problems(schema, new, old)]
+    assert told == ["spec.l[0].f", "spec.m.y.f" if item is NOT_FOO else "spec.m[y].f"]
+
+
+def test_fields_of_an_atomic_map_are_compared_with_it():
+    schema = thing(a=NOT_FOO, b=STRING) | {"x-kubernetes-map-type": "atomic"}
+    assert problems(thing(m=schema, c=INT), {"m": {"a": "foo"}, "c": 1}, {"m": {"a": "foo"}}) == []
+    assert len(problems(thing(m=schema), {"m": {"a": "foo", "b": "x"}}, {"m": {"a": "foo"}})) == 1
+
+
+@pytest.mark.parametrize(
+    ("one", "told"),
+    [
+        (rule("self.a > 'x'"), "'no such overload': call arguments did not match a supported operator, function or macro signature for rule: self.a > 'x'"),
+        (rule("self.b == 1"), "no such key: b evaluating rule: self.b == 1"),
+        (rule("self.b == 1", message="b is one"), "no such key: b evaluating rule: b is one"),
+        (rule("false", messageExpression="'x' * 2", message="m"), "m"),
+        (rule("false", messageExpression="'\\n'", message="m"), "m"),
+    ],
+)  # fmt: skip
+def test_rules_that_fail(one, told):
+    schema = thing(a={"x-kubernetes-int-or-string": True}) | {"x-kubernetes-validations": [one]}
+    assert problems(schema, {"a": 1}) == [f'spec: Invalid value: "object": {told}']
+
+
+def test_reasons_and_places_of_problems():
+    rules = [
+        rule("false", reason="FieldValueRequired", fieldPath=".m['a.b'].c", message="needed"),
+        rule("false", reason="FieldValueDuplicate", fieldPath=".d"),
+    ]
+    inner = {"type": "object", "additionalProperties": thing(c=INT)}
+    schema = thing(m=inner, d=STRING) | {"x-kubernetes-validations": rules}
+    assert problems(schema, {}) == [
+        "spec.m[a.b].c: Required value: needed",
+        'spec.d: Duplicate value: "object"',
+    ]
+
+
+def test_dates_are_timestamps_to_rules():
+    schema = thing(d={"type": "string", "format": "date"}) | {
+        "x-kubernetes-validations": [rule("self.d < timestamp('2026-01-02T00:00:00Z')")]
+    }
+    assert problems(schema, {"d": "2026-01-01"}) == []
+    assert len(problems(schema, {"d": "2026-01-03"})) == 1
+
+
+def test_nulls_that_may_not_be_are_dropped():
+    schema = structural(
+        thing(
+            a=INT,
+            b=INT | {"nullable": True},
+            c=INT | {"default": 1},
+            l={"type": "array", "items": thing(a=INT)},
+            m={"type": "object", "additionalProperties": INT},
+        )
+    )
+    value = obj({"a": None, "b": None, "c": None, "l": [{"a": None}], "m": {"x": None, "y": 1}})
+    assert schema.prune(value)["spec"] == {"b": None, "c": None, "l": [{}], "m": {"y": 1}}

@@ -69,10 +69,10 @@ def _object(value: dict[str, Any], schema: Schema) -> dict[str, Any]:
 def _string(value: str, schema: Schema) -> Any:
     form = schema.get("format", "")
     try:
-        if form in ("date-time", "datetime"):
+        if form in ("date", "date-time", "datetime"):
             from google.protobuf.timestamp_pb2 import Timestamp
 
-            seconds = times.parse(value)
+            seconds = times.parse(f"{value}T00:00:00Z" if form == "date" else value)
             whole = int(seconds // 1)
             return Timestamp(seconds=whole, nanos=round((seconds - whole) * 1e9))
         if form == "duration":

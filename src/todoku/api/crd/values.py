@@ -191,14 +191,20 @@ def _list(value: list[Any], old: Any, schema: Schema, path: Path) -> Iterator[Fi
 
 
 def correlate(value: list[Any], old: Any, schema: Schema) -> list[Any]:
-    """The old item of each new one: by keys in keyed lists, else an equal item that was there before."""
+    """The old item of each new one: items of keyed lists only can be told apart."""
     if not isinstance(old, list):
         return [ABSENT] * len(value)
     keys = schema.get("x-kubernetes-list-map-keys")
     if schema.get("x-kubernetes-list-type") == "map" and keys:
         known = {_key(one, keys): one for one in old}
         return [known.get(_key(one, keys), ABSENT) for one in value]
-    return [one if one in old else ABSENT for one in value]
+    return [ABSENT] * len(value)
+
+
+def fields_before(old: Any, schema: Schema) -> dict[str, Any]:
+    """The old fields of an object; those of an atomic one are compared as a whole only."""
+    atomic = schema.get("x-kubernetes-map-type") == "atomic"
+    return old if isinstance(old, dict) and not atomic else {}
 
 
 def _key(item: Any, keys: list[str]) -> tuple[Any, ...]:
@@ -209,7 +215,7 @@ def _object(
     value: dict[str, Any], old: Any, schema: Schema, path: Path, *, root: bool
 ) -> Iterator[FieldError]:
     properties = schema.get("properties") or {}
-    before = old if isinstance(old, dict) else {}
+    before = fields_before(old, schema)
     if "maxProperties" in schema and len(value) > schema["maxProperties"]:
         yield too_many(path, len(value), schema["maxProperties"])
     if "minProperties" in schema and len(value) < schema["minProperties"]:
