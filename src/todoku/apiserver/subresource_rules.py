@@ -112,6 +112,9 @@ def bind(pod: Object, binding: Object, now: str) -> Object:
     annotations = binding.get("metadata", {}).get("annotations")
     if annotations:
         new["metadata"]["annotations"] = new["metadata"].get("annotations", {}) | annotations
+    labels = binding.get("metadata", {}).get("labels")
+    if labels:
+        new["metadata"]["labels"] = new["metadata"].get("labels", {}) | labels
     _set_scheduled(new, now)
     return new
 

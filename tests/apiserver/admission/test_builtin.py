@@ -362,3 +362,17 @@ async def test_incomplete_pods_are_invalid_never_an_internal_error(api, body):
     body = {"metadata": {"name": "p"}, **body}
     code, status = await api.request("POST", "/api/v1/namespaces/default/pods", body)
     assert code == 422, status
+
+
+async def test_a_bound_pod_takes_over_the_topology_of_its_node(api):
+    zone, region = "topology.kubernetes.io/zone", "topology.kubernetes.io/region"
+    labels = {zone: "z", region: "r", "topology.kubernetes.io/rack": "k"}
+    await put(api, "nodes", "n", {"metadata": {"labels": labels}}, namespace="")
+    await pod(api, metadata={"labels": {"a": "b", zone: "mine"}})
+    pods = "/api/v1/namespaces/default/pods"
+    binding = {"metadata": {"name": "p"}, "target": {"kind": "Node", "name": "n"}}
+    assert (await api.request("POST", f"{pods}/p/binding", binding))[0] == 201
+    _, got = await api.request("GET", f"{pods}/p")
+    assert got["metadata"]["labels"] == {"a": "b", zone: "z", region: "r"}
+    _, got = await pod(api, "q", nodeName="n")
+    assert got["metadata"]["labels"] == {zone: "z", region: "r"}

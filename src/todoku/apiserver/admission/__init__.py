@@ -10,7 +10,11 @@ from todoku.apiserver.admission.hooks import Caller
 from todoku.apiserver.admission.lifecycle import NamespaceLifecycle
 from todoku.apiserver.admission.limits import LimitRanger
 from todoku.apiserver.admission.mutations import MutatingPolicies
-from todoku.apiserver.admission.nodes import NodeRestriction, TaintNodesByCondition
+from todoku.apiserver.admission.nodes import (
+    NodeRestriction,
+    PodTopologyLabels,
+    TaintNodesByCondition,
+)
 from todoku.apiserver.admission.pod_security import PodSecurity
 from todoku.apiserver.admission.pods import DefaultTolerationSeconds, Priority, RuntimeClass
 from todoku.apiserver.admission.policies import Policies
@@ -44,6 +48,7 @@ def builtin(objects: Objects) -> list[AdmissionPlugin]:
         PersistentVolumeClaimResize(objects),
         RuntimeClass(objects),
         DefaultIngressClass(objects),
+        PodTopologyLabels(objects),
     ]
 
 

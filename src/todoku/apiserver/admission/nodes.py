@@ -42,6 +42,34 @@ def _same_taint(taint: Object) -> bool:
     return all(taint.get(key) == value for key, value in _NOT_READY.items())
 
 
+_TOPOLOGY_LABELS = ("topology.kubernetes.io/region", "topology.kubernetes.io/zone")
+
+
+class PodTopologyLabels(Plugin):
+    """A pod that gets a node takes over where that is; the downward API shows it (KEP-4742)."""
+
+    name = "PodTopologyLabels"
+
+    def __init__(self, objects: Objects) -> None:
+        self._objects = objects
+
+    async def mutate(self, attributes: Attributes) -> None:
+        if attributes.resource.name != "pods" or attributes.operation != "CREATE":
+            return
+        new = new_object(attributes)
+        if attributes.subresource == "binding":
+            target = new.get("target") or {}
+            name = target.get("name") if target.get("kind") in (None, "", "Node") else None
+        else:
+            name = None if attributes.subresource else (new.get("spec") or {}).get("nodeName")
+        node = self._objects.get("nodes", name) if name else None
+        found = _labels(node) if node else {}
+        wanted = {key: found[key] for key in _TOPOLOGY_LABELS if key in found}
+        if wanted:
+            metadata = new.setdefault("metadata", {})
+            metadata["labels"] = (metadata.get("labels") or {}) | wanted
+
+
 class NodeRestriction(Plugin):
     """A node agent writes only about its own node and the pods bound to it."""
 
