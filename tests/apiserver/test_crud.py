@@ -102,8 +102,11 @@ CREATE_REFUSALS = {
         b'{"metadata":',
         400,
         "BadRequest",
-        "the object provided is unrecognized (must be of type ConfigMap): couldn't get version/kind; json parse error",
+        "the object provided is unrecognized (must be of type ConfigMap): couldn't get version/kind; json parse error:"
+        ' unexpected end of JSON input ({"metadata":)',
     ),
+    "no body": (b"", 400, "BadRequest", "json parse error: unexpected end of JSON input (<empty>)"),
+    "a truth for an object": (b"true", 400, "BadRequest", "cannot unmarshal bool into Go value"),
     "a list for an object": (b"[]", 400, "BadRequest", "cannot unmarshal array"),
     "long nonsense": (b"x" * 40, 400, "BadRequest", f"({'78' * 30} ...)"),
     "metadata that is no object": (

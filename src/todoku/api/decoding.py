@@ -13,7 +13,7 @@ from typing import Any
 
 import jiter
 
-from todoku.api import goformat, quantities
+from todoku.api import goformat, gojson, quantities
 from todoku.api.errors import BadRequest
 from todoku.api.meta import Object
 from todoku.api.schemas import ANY, Type
@@ -25,13 +25,13 @@ INT_LIMITS = {"int32": 2**31, "int64": 2**63}
 def parse_json(raw: bytes) -> tuple[Any, list[str]]:
     """The JSON value and its duplicate fields; of two equal keys the last one counts, as in Go.
 
-    Raises ValueError for what is no JSON (nesting beyond the parser's depth included).
+    Raises ValueError in Go's words for what is no JSON (nesting beyond the parser's depth included).
     """
     try:
         return jiter.from_json(raw, catch_duplicate_keys=True), []
     except ValueError as error:
         if "duplicate key" not in str(error):
-            raise
+            raise ValueError(gojson.syntax_error(raw) or str(error)) from None
     try:
         return jiter.from_json(raw), duplicate_fields(raw)
     except RecursionError as error:

@@ -134,6 +134,8 @@ _TYPE_META = r'struct { APIVersion string "json:\"apiVersion,omitempty\""; Kind 
 def _go_word(value: Any) -> str:
     if isinstance(value, list):
         return "array"
+    if isinstance(value, bool):
+        return "bool"
     return "string" if isinstance(value, str) else "null" if value is None else "number"
 
 
@@ -141,7 +143,7 @@ def read_object(context: Context, kind: GroupVersionKind | None = None) -> Objec
     """The object of a create or update: of `kind`, or of the kind and version that the path says."""
     word = (kind or context.served.resource.gvk).kind
     try:
-        obj, duplicates = decode(context.content_type, context.body) if context.body else ({}, [])
+        obj, duplicates = decode(context.content_type, context.body)
     except errors.BadRequest as error:
         raise errors.BadRequest(
             f"the object provided is unrecognized (must be of type {word}): {error.message} ({_summary(context.body)})"
@@ -156,6 +158,8 @@ def read_object(context: Context, kind: GroupVersionKind | None = None) -> Objec
 
 def _summary(body: bytes) -> str:
     """The beginning of a body that is no object: as it is if it looks like JSON, else in hexadecimal."""
+    if not body:
+        return "<empty>"
     head = body[:30]
     shown = head.decode(errors="replace") if body.startswith(b"{") else head.hex()
     return f"{shown} ..." if len(body) > len(head) else shown
