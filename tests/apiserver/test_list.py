@@ -7,6 +7,7 @@ import pytest
 
 from tests.support.apiserver import running_api
 from todoku.apiserver.config import Timings
+from todoku.apiserver.reads import write_token
 
 CONFIG_MAPS = "/api/v1/namespaces/default/configmaps"
 
@@ -160,6 +161,18 @@ async def test_an_expired_page_offers_an_inconsistent_token():
         assert status == 200
         assert names(rest) == ["c", "d"]
         assert rest["metadata"]["resourceVersion"] != first["metadata"]["resourceVersion"]
+
+
+async def test_pages_behind_an_inconsistent_one_show_one_revision_again(api):
+    await create(api, *"abcd")
+    token = write_token(-1, b"/registry/core/configmaps/default/b")
+    _, second = await api.request("GET", f"{CONFIG_MAPS}?limit=1&continue={token}")
+    await create(api, "e")
+    token = second["metadata"]["continue"]
+    _, third = await api.request("GET", f"{CONFIG_MAPS}?limit=2&continue={token}")
+    assert names(second) + names(third) == ["b", "c", "d"]
+    assert "continue" not in third["metadata"]
+    assert third["metadata"]["resourceVersion"] == second["metadata"]["resourceVersion"]
 
 
 async def _until_expired(api, token):

@@ -81,3 +81,13 @@ async def test_documents_are_the_same_at_every_reading(api):
         _, data = await api.raw("GET", "/openapi/v2")
         digests.add(hashlib.sha256(data).hexdigest())
     assert len(digests) == 1
+
+
+async def test_discovery_says_in_which_version_a_kind_is_stored(api):
+    _, core = await api.request("GET", "/api/v1")
+    found = {one["name"]: one.get("storageVersionHash") for one in core["resources"]}
+    assert found["pods"] == "xPOwRZ+Yhw8="
+    assert found["pods/log"] is None
+    assert found["bindings"] is None
+    _, newer = await api.request("GET", "/apis/events.k8s.io/v1")
+    assert newer["resources"][0]["storageVersionHash"] == found["events"]

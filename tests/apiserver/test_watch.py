@@ -1,6 +1,7 @@
 """watch: replay, follow, selectors, bookmarks, streaming lists, expiry, one order for all."""
 
 import asyncio
+import json
 import ssl
 from types import SimpleNamespace
 
@@ -164,14 +165,39 @@ async def test_all_watchers_see_one_order(api):
 
 async def test_a_watch_of_tables_and_of_metadata(api):
     await create(api, "a")
+    await create(api, "b")
     headers = {"Accept": "application/json;as=Table;v=v1;g=meta.k8s.io"}
     async with api.session.get(f"{api.url}{CONFIG_MAPS}?watch=1", headers=headers) as response:
-        event = await response.content.readline()
-    assert b'"kind":"Table"' in event
+        assert response.headers["Content-Type"] == "application/json"
+        tables = [json.loads(await response.content.readline())["object"] for _ in range(2)]
+        await create(api, "c")
+        tables.append(json.loads(await response.content.readline())["object"])
+    assert [one["kind"] for one in tables] == ["Table"] * 3
+    assert [bool(one["columnDefinitions"]) for one in tables] == [True, False, False]
     headers = {"Accept": "application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io"}
     async with api.session.get(f"{api.url}{CONFIG_MAPS}?watch=1", headers=headers) as response:
         event = await response.content.readline()
     assert b'"kind":"PartialObjectMetadata"' in event
+
+
+async def test_two_watches_of_tables_each_begin_with_the_columns(api):
+    headers = {"Accept": "application/json;as=Table;v=v1;g=meta.k8s.io"}
+    get = api.session.get
+    async with (
+        asyncio.timeout(5),
+        get(f"{api.url}{CONFIG_MAPS}?watch=1", headers=headers) as one,
+        get(f"{api.url}{CONFIG_MAPS}?watch=1", headers=headers) as other,
+    ):
+        for name, headed in (("a", True), ("b", False)):
+            await create(api, name)
+            for response in (one, other):
+                table = json.loads(await response.content.readline())["object"]
+                assert bool(table["columnDefinitions"]) == headed
+
+
+async def test_a_watch_is_not_served_as_yaml(api):
+    response, _ = await api.raw("GET", f"{CONFIG_MAPS}?watch=1", accept="application/yaml")
+    assert response.status == 406
 
 
 async def test_a_watcher_that_left_is_forgotten(api):

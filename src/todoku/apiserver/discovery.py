@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -216,6 +217,8 @@ def _classic(served: Served) -> Iterable[Object]:
         main["shortNames"] = list(one.short_names)
     if one.categories:
         main["categories"] = list(one.categories)
+    if "watch" in one.verbs:
+        main["storageVersionHash"] = _storage_version_hash(served)
     yield main
     for sub in one.subresources:
         kind = sub.kind or one.gvk
@@ -229,6 +232,13 @@ def _classic(served: Served) -> Iterable[Object]:
         if (kind.group, kind.version) != (one.group, one.version):
             entry |= {"group": kind.group, "version": kind.version}
         yield entry
+
+
+def _storage_version_hash(served: Served) -> str:
+    """What tells clients that a kind is stored in another version than before (KEP-2339)."""
+    group, version, kind = served.stored.gvk
+    digest = hashlib.sha256(f"{group}/{version}/{kind}".encode()).digest()
+    return base64.b64encode(digest[:8]).decode()
 
 
 def aggregated(catalog: Catalog, version: str, *, core: bool) -> Object:

@@ -78,8 +78,7 @@ async def _list(engine: Engine, context: Context, _: web.BaseRequest) -> Answer:
 
 async def _watch(engine: Engine, context: Context, request: web.BaseRequest) -> web.StreamResponse:
     wanted = watches.read(engine, context)
-    content_type = f"{answers.content_type(context.form)};stream=watch"
-    response = await open_stream(request, content_type, context.headers)
+    response = await open_stream(request, answers.content_type(context.form), context.headers)
     sink = HttpSink(request)
     await watches.serve(engine, context, wanted, sink)
     await response.write_eof()

@@ -73,7 +73,6 @@ class _Wanted:
     limit: int
     exact: int  # revision to show, 0 for the newest
     after: bytes  # first key to show
-    inconsistent: bool = False
 
 
 async def list_(engine: Engine, context: Context) -> Listing:
@@ -98,7 +97,7 @@ async def list_(engine: Engine, context: Context) -> Listing:
     for position, key in enumerate(names):
         if wanted.limit and len(taken) == wanted.limit:
             left = len(names) - position
-            return _page(taken, names[position - 1], wanted, revision, left, predicate)
+            return _page(taken, names[position - 1], revision, left, predicate)
         if predicate(items[key]):
             taken.append(items[key])
     return Listing(taken, revision)
@@ -107,12 +106,12 @@ async def list_(engine: Engine, context: Context) -> Listing:
 def _page(
     taken: list[Cached],
     last: bytes,
-    wanted: _Wanted,
     revision: int,
     left: int,
     predicate: Predicate,
 ) -> Listing:
-    token = write_token(_INCONSISTENT if wanted.inconsistent else revision, last + b"\0")
+    # Behind an inconsistent page too, the pages to come are consistent again.
+    token = write_token(revision, last + b"\0")
     return Listing(taken, revision, token, left if predicate.everything else None)
 
 
@@ -140,7 +139,7 @@ async def _at(engine: Engine, context: Context, wanted: _Wanted, predicate: Pred
         if not page.more:
             return Listing(taken, wanted.exact)
     left = page.count - len(taken)
-    return _page(taken, last, wanted, wanted.exact, left, predicate)
+    return _page(taken, last, wanted.exact, left, predicate)
 
 
 def _wanted(context: Context) -> _Wanted:
@@ -156,7 +155,7 @@ def _wanted(context: Context) -> _Wanted:
                 "specifying resource version is not allowed when using continue"
             )
         revision, after = read_token(token)
-        return _Wanted(limit, max(revision, 0), after, revision == _INCONSISTENT)
+        return _Wanted(limit, max(revision, 0), after)  # _INCONSISTENT shows the newest
     if match == "Exact" or (limit and not match and version not in ("", "0")):
         return _Wanted(limit, read_revision(version), b"")
     return _Wanted(limit, 0, b"")

@@ -21,7 +21,7 @@ from todoku.apiserver.catalog import Served
 from todoku.apiserver.config import Converter
 from todoku.apiserver.context import Context, Engine
 from todoku.apiserver.encoding import Cached
-from todoku.apiserver.negotiation import Form
+from todoku.apiserver.negotiation import JSON, Form
 from todoku.apiserver.options import check_watch, flag, integer
 from todoku.apiserver.predicates import Predicate
 from todoku.apiserver.reads import read_revision
@@ -102,7 +102,8 @@ class Watch:
         # While the initial events are under way; for ever if a webhook converts what is shown.
         self._pending: list[Event] | None = []
         self._arrived = asyncio.Event()
-        self._key = (served.head, form)
+        self._head = served.head
+        self._headed = True  # only the first Table of a watch has column definitions
         self.revision = 0
         self._asked = 0  # a client may ask for what comes after a revision that is still to come
         self.ended = asyncio.Event()
@@ -135,11 +136,17 @@ class Watch:
         if shown is None:
             return None
         kind, one = shown
-        key = (self._key, kind)
+        key = (self._head, self._form, kind, self._headed)
         data = event.encodings.get(key)
         if data is None:
-            data = answers.event(self._served, kind, one, self._form, event.revision)
-            event.encodings[key] = data
+            data = event.encodings[key] = self._bytes(kind, one, event.revision)
+        elif self._form.as_ == "Table":
+            self._headed = False
+        return data
+
+    def _bytes(self, kind: str, one: Cached, revision: int) -> bytes:
+        data = answers.event(self._served, kind, one, self._form, revision, columns=self._headed)
+        self._headed = self._headed and self._form.as_ != "Table"
         return data
 
     def _seen(self, event: Event) -> tuple[str, Cached] | None:
@@ -161,7 +168,7 @@ class Watch:
             if not self._predicate(one):
                 continue
             self._sent.value += 1
-            self._sink.write(answers.event(self._served, "ADDED", one, self._form, one.revision))
+            self._sink.write(self._bytes("ADDED", one, one.revision))
             await self._relieve()
         if plan.mark:
             mark = answers.bookmark(self._served, self._form, newest, initial_end=True)
@@ -220,6 +227,10 @@ class Wanted:
 def read(engine: Engine, context: Context) -> Wanted:
     """Read the parameters before anything is answered.  Raises BadRequest, Invalid."""
     info = context.info
+    if context.form.media != JSON:
+        raise errors.NotAcceptable(
+            f"only the following media types are accepted: {JSON};stream=watch"
+        )
     predicate = Predicate(context.served, info.label_selector, info.field_selector, info.name)
     return Wanted(plan(context), predicate, _duration(engine, context))
 
