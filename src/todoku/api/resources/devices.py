@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from todoku.api import validation
@@ -74,6 +75,12 @@ def _state(obj: Object) -> str:
     return ",".join(states) or "pending"
 
 
+DEVICE_CLASS = Rules(
+    strategy=replace(
+        generic_strategy(f"{_V1}.DeviceClass", has_status=False), delete_returns_object=True
+    )
+)
+
 RESOURCE_CLAIM = Rules(
     strategy=Strategy(
         default=_default_claim,
@@ -82,6 +89,7 @@ RESOURCE_CLAIM = Rules(
         prepare_status=keep_all_but_status,
         validate=_validate_claim,
         has_generation=False,
+        delete_returns_object=True,
     ),
     columns=(
         NAME,
@@ -100,6 +108,7 @@ RESOURCE_CLAIM_TEMPLATE = Rules(
         validate=_validate_template,
         has_status=False,
         has_generation=False,
+        delete_returns_object=True,
     ),
 )
 
@@ -128,6 +137,7 @@ RESOURCE_SLICE = Rules(
         selectable_fields=_slice_fields,
         selectable_field_names=("spec.nodeName", "spec.driver"),
         has_status=False,
+        delete_returns_object=True,
     ),
     columns=(
         NAME,
@@ -180,7 +190,12 @@ def _validate_attributes(new: Object, old: Object | None) -> list[FieldError]:
 
 
 VOLUME_ATTRIBUTES_CLASS = Rules(
-    strategy=Strategy(validate=_validate_attributes, has_status=False, has_generation=False),
+    strategy=Strategy(
+        validate=_validate_attributes,
+        has_status=False,
+        has_generation=False,
+        delete_returns_object=True,
+    ),
     columns=(
         NAME,
         Column(name="DriverName", documents="storage.v1.VolumeAttributesClass.driverName"),

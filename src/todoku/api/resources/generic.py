@@ -99,7 +99,7 @@ def missing_fields(obj: Object, type_: Type) -> list[FieldError]:
 def _walk(value: Any, type_: Type, path: Path, problems: list[FieldError]) -> None:
     if type_.kind == "struct" and isinstance(value, dict):
         for field in type_.required:
-            if value.get(field) in (None, "") and type_.fields[field].kind not in ("boolean",):
+            if value.get(field) in (None, "") and type_.fields[field].kind not in _ZERO:
                 problems.append(required(path / field))
         for field, child in value.items():
             if field in type_.fields:
@@ -111,6 +111,9 @@ def _walk(value: Any, type_: Type, path: Path, problems: list[FieldError]) -> No
         for key, child in value.items():
             _walk(child, type_.items, path.key(key), problems)
 
+
+# Left out, these are what Go begins with.
+_ZERO = ("boolean", "integer", "number")
 
 NAME = Column(name="Name", format="name", documents="meta.v1.ObjectMeta.name")
 AGE = Column(name="Age", documents="meta.v1.ObjectMeta.creationTimestamp")

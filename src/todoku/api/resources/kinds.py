@@ -102,6 +102,7 @@ RULES: dict[tuple[str, str], Rules] = {
     ): admissionpolicy.VALIDATING_BINDING,
     ("flowschemas.flowcontrol.apiserver.k8s.io", "v1"): flowcontrol.FLOW_SCHEMA,
     ("prioritylevelconfigurations.flowcontrol.apiserver.k8s.io", "v1"): flowcontrol.PRIORITY_LEVEL,
+    ("deviceclasses.resource.k8s.io", "v1"): devices.DEVICE_CLASS,
     ("resourceclaims.resource.k8s.io", "v1"): devices.RESOURCE_CLAIM,
     ("resourceclaimtemplates.resource.k8s.io", "v1"): devices.RESOURCE_CLAIM_TEMPLATE,
     ("resourceslices.resource.k8s.io", "v1"): devices.RESOURCE_SLICE,

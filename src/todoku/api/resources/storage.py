@@ -391,7 +391,7 @@ def _driver_row(obj: Object) -> list[object]:
 
 
 CSI_DRIVER = Rules(
-    strategy=Strategy(default=_default_driver, has_status=False),
+    strategy=Strategy(default=_default_driver, has_status=False, delete_returns_object=True),
     columns=(
         NAME,
         Column(
@@ -452,6 +452,7 @@ CSI_NODE = Rules(
         validate=_validate_csi_node,
         has_status=False,
         has_generation=False,
+        delete_returns_object=True,
     ),
     columns=(
         NAME,
@@ -495,6 +496,7 @@ VOLUME_ATTACHMENT = Rules(
         prepare_status=keep_all_but_status,
         validate=_validate_attachment,
         has_generation=False,
+        delete_returns_object=True,
     ),
     columns=(
         NAME,
