@@ -38,8 +38,22 @@ SHOWN = {
     "volumeattachments.storage.k8s.io",
     "volumeattributesclasses.storage.k8s.io",
 }
-# The server or its protection writes these itself too.
-BUSY = {"customresourcedefinitions.apiextensions.k8s.io", "apiservices.apiregistration.k8s.io"}
+# The server writes these itself too.
+BUSY = {
+    "customresourcedefinitions.apiextensions.k8s.io",
+    "apiservices.apiregistration.k8s.io",
+    "flowschemas.flowcontrol.apiserver.k8s.io",
+    "prioritylevelconfigurations.flowcontrol.apiserver.k8s.io",
+}
+# Whose status is written without any metadata.
+PLAIN_STATUS = {
+    "apiservices.apiregistration.k8s.io",
+    "flowschemas.flowcontrol.apiserver.k8s.io",
+    "prioritylevelconfigurations.flowcontrol.apiserver.k8s.io",
+    "validatingadmissionpolicies.admissionregistration.k8s.io",
+}
+# Whose plain delete orphans what they own, by a finalizer.
+ORPHANING = {"replicationcontrollers", "jobs.batch"}
 # Annotations of a Deployment are part of what its controller copies.
 RAISED = {"deployments.apps"}
 STORED = [one for one in registry() if {"create", "list", "watch"} <= set(one.verbs)]
@@ -83,23 +97,26 @@ async def written_in_each_way(api, path, obj):
     return twice
 
 
-async def status_written(api, path):
-    """Metadata is kept by writes to /status, the rest by no write but its own."""
+async def status_written(api, resource, path):
+    """Metadata is written through /status too, for most kinds; spec never."""
     before = await good(api, "GET", f"{path}/status")
     patch = {"metadata": {"annotations": {"status": "1"}}, "spec": {}}
     obj = await good(api, "PATCH", f"{path}/status", patch, kind=MERGE)
-    assert obj["metadata"]["annotations"]["status"] == "1"
-    obj["metadata"]["annotations"]["status"] = "2"
+    annotations = obj["metadata"]["annotations"]
+    assert annotations.get("status") == (None if resource.name in PLAIN_STATUS else "1")
+    assert obj.get("spec") == before.get("spec")
+    if resource.name in PLAIN_STATUS:
+        return
+    annotations["status"] = "2"
     obj = await good(api, "PUT", f"{path}/status", obj)
     assert obj["metadata"]["annotations"]["status"] == "2"
-    assert obj.get("spec") == before.get("spec")
 
 
 async def deleted(api, resource, path, obj):
     """Delete, let go what holds it, and see that it is gone."""
     answer = await good(api, "DELETE", path)
-    if finalizers := obj["metadata"].get("finalizers"):
-        assert answer["metadata"]["deletionTimestamp"], finalizers
+    if obj["metadata"].get("finalizers") or resource.name in ORPHANING:
+        assert answer["metadata"]["deletionTimestamp"]
         patch = {"metadata": {"finalizers": None}}
         await good(api, "PATCH", path, patch, kind=MERGE)
     elif resource.name == "namespaces":
@@ -131,7 +148,7 @@ async def test_a_life(api, resource):
     if resource.name not in RAISED:
         assert last["metadata"].get("generation") == created["metadata"].get("generation")
     if any(one.name == "status" for one in resource.subresources):
-        await status_written(api, path)
+        await status_written(api, resource, path)
     await deleted(api, resource, path, created)
     events = []
     async with asyncio.timeout(5), api.watch(f"{base}?watch=1&resourceVersion={start}") as stream:
