@@ -102,7 +102,7 @@ def test_defaults(before, after):
         pytest.param({"type": "string", "pattern": "^a$"}, "b", "spec.x: Invalid value: \"b\": spec.x in body should match '^a$'", id="pattern"),
         pytest.param({"type": "string", "minLength": 2}, "b", 'spec.x: Invalid value: "b": spec.x in body should be at least 2 chars long', id="minLength"),
         pytest.param({"type": "string", "maxLength": 2}, "bcd", "spec.x: Too long: may not be more than 2 bytes", id="maxLength"),
-        pytest.param({"type": "array", "items": INT, "maxItems": 1}, [1, 2], "spec.x: Too many: 2: must have at most 1 items", id="maxItems"),
+        pytest.param({"type": "array", "items": INT, "maxItems": 1}, [1, 2], "spec.x: Too many: 2: must have at most 1 item", id="maxItems"),
         pytest.param({"type": "array", "items": INT}, [1, "a"], 'spec.x[1]: Invalid value: "string": spec.x[1] in body must be of type integer: "string"', id="items"),
         pytest.param({"type": "object", "required": ["y"], "properties": {"y": INT}}, {}, "spec.x.y: Required value", id="required"),
         pytest.param({"type": "string", "format": "ipv4"}, "x", 'spec.x: Invalid value: "x": spec.x in body must be of type ipv4: "x"', id="format"),

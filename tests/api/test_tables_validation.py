@@ -74,8 +74,8 @@ def meta(**more):
         ({"labels": {"a b": "c"}}, 'metadata.labels: Invalid value: "a b": name part must consist of'),
         ({"labels": {"a": "-"}}, 'metadata.labels: Invalid value: "-": a valid label must be an empty string'),
         ({"annotations": {"a": "x" * 262144}}, "metadata.annotations: Too long: may not be more than 262144 bytes"),
-        ({"finalizers": ["x"]}, 'metadata.finalizers[0]: Invalid value: "x": name is neither a standard finalizer name'),
-        ({"ownerReferences": [{"apiVersion": "v1", "kind": "Pod", "name": "p"}]}, 'metadata.ownerReferences[0].uid: Invalid value: "": must not be empty'),
+        ({"finalizers": ["/x"]}, 'metadata.finalizers: Invalid value: "/x": prefix part must be non-empty'),
+        ({"ownerReferences": [{"apiVersion": "v1", "kind": "Pod", "name": "p"}]}, 'metadata.ownerReferences.uid: Invalid value: "": must not be empty'),
     ],
 )  # fmt: skip
 def test_metadata(metadata, problem):

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from todoku.api.meta import Object
+from todoku.api.quantities import Quantity
 
 
 class Path:
@@ -44,6 +45,10 @@ class Path:
 
     def __hash__(self) -> int:
         return hash(self._text)
+
+
+# The object as a whole, as upstream prints a path whose only element has no name.
+WHOLE = Path("[]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,19 +94,21 @@ def forbidden(path: Path, detail: str) -> FieldError:
     return FieldError(path, "FieldValueForbidden", _joined("Forbidden", detail))
 
 
-def duplicate(path: Path, value: Any) -> FieldError:
-    return FieldError(path, "FieldValueDuplicate", f"Duplicate value: {_shown(value)}")
+def duplicate(path: Path, value: Any, detail: str = "") -> FieldError:
+    text = _joined(f"Duplicate value: {_shown(value)}", detail)
+    return FieldError(path, "FieldValueDuplicate", text)
 
 
 def not_supported(path: Path, value: Any, supported: Iterable[str]) -> FieldError:
-    listed = ", ".join(_quoted(one) for one in supported)
+    listed = ", ".join(quoted(one) for one in supported)
     detail = f"supported values: {listed}" if listed else ""
     text = _joined(f"Unsupported value: {_shown(value)}", detail)
     return FieldError(path, "FieldValueNotSupported", text)
 
 
-def not_found_field(path: Path, value: Any) -> FieldError:
-    return FieldError(path, "FieldValueNotFound", f"Not found: {_shown(value)}")
+def not_found_field(path: Path, value: Any, detail: str = "") -> FieldError:
+    text = _joined(f"Not found: {_shown(value)}", detail)
+    return FieldError(path, "FieldValueNotFound", text)
 
 
 def too_long(path: Path, limit: int) -> FieldError:
@@ -110,7 +117,8 @@ def too_long(path: Path, limit: int) -> FieldError:
 
 
 def too_many(path: Path, actual: int, limit: int) -> FieldError:
-    text = f"Too many: {actual}: must have at most {limit} items"
+    noun = "item" if limit == 1 else "items"
+    text = f"Too many: {actual}: must have at most {limit} {noun}"
     return FieldError(path, "FieldValueTooMany", text)
 
 
@@ -318,7 +326,9 @@ def _shown(value: Any) -> str:
     if isinstance(value, Rendered):
         return value.text
     if isinstance(value, str):
-        return _quoted(value)
+        return quoted(value)
+    if isinstance(value, Quantity | Path):
+        return str(value)
     return go_json(value)
 
 
@@ -353,7 +363,7 @@ _GO_ESCAPES = {
 }  # fmt: skip
 
 
-def _quoted(text: str) -> str:
+def quoted(text: str) -> str:
     """A string as Go's %q prints it."""
     if text.isprintable() and '"' not in text and "\\" not in text:
         return f'"{text}"'

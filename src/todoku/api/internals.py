@@ -8,7 +8,7 @@ for pointers, lists and maps, and the name of a struct of `STRUCTS` (after `*` b
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, TypeAlias
 
 from todoku.api.errors import NULL, Rendered, go_json
@@ -154,6 +154,89 @@ STRUCTS: Mapping[str, Fields] = {
         ("Requests", "requests", "null"),
         ("Opaque", "opaque", "*OpaqueDeviceConfiguration"),
     ),
+    "SecurityContext": (
+        ("Capabilities", "capabilities", "*Capabilities"),
+        ("Privileged", "privileged", "null"),
+        ("SELinuxOptions", "seLinuxOptions", "*SELinuxOptions"),
+        ("WindowsOptions", "windowsOptions", "*WindowsSecurityContextOptions"),
+        ("RunAsUser", "runAsUser", "null"),
+        ("RunAsGroup", "runAsGroup", "null"),
+        ("RunAsNonRoot", "runAsNonRoot", "null"),
+        ("ReadOnlyRootFilesystem", "readOnlyRootFilesystem", "null"),
+        ("AllowPrivilegeEscalation", "allowPrivilegeEscalation", "null"),
+        ("ProcMount", "procMount", "null"),
+        ("SeccompProfile", "seccompProfile", "*SeccompProfile"),
+        ("AppArmorProfile", "appArmorProfile", "*SeccompProfile"),
+    ),
+    "Capabilities": (("Add", "add", "null"), ("Drop", "drop", "null")),
+    "SELinuxOptions": (
+        ("User", "user", '""'),
+        ("Role", "role", '""'),
+        ("Type", "type", '""'),
+        ("Level", "level", '""'),
+    ),
+    "WindowsSecurityContextOptions": (
+        ("GMSACredentialSpecName", "gmsaCredentialSpecName", "null"),
+        ("GMSACredentialSpec", "gmsaCredentialSpec", "null"),
+        ("RunAsUserName", "runAsUserName", "null"),
+        ("HostProcess", "hostProcess", "null"),
+    ),
+    "SeccompProfile": (("Type", "type", '""'), ("LocalhostProfile", "localhostProfile", "null")),
+    "PodResourceClaim": (
+        ("Name", "name", '""'),
+        ("ResourceClaimName", "resourceClaimName", "null"),
+        ("ResourceClaimTemplateName", "resourceClaimTemplateName", "null"),
+    ),
+    "ContainerPort": (
+        ("Name", "name", '""'),
+        ("HostPort", "hostPort", "0"),
+        ("ContainerPort", "containerPort", "0"),
+        ("Protocol", "protocol", '""'),
+        ("HostIP", "hostIP", '""'),
+    ),
+    "ServicePort": (
+        ("Name", "name", '""'),
+        ("Protocol", "protocol", '""'),
+        ("AppProtocol", "appProtocol", "null"),
+        ("Port", "port", "0"),
+        ("TargetPort", "targetPort", "0"),
+        ("NodePort", "nodePort", "0"),
+    ),
+    "PodIP": (("IP", "ip", '""'),),
+    "NodeSelectorTerm": (
+        ("MatchExpressions", "matchExpressions", "[]NodeSelectorRequirement"),
+        ("MatchFields", "matchFields", "[]NodeSelectorRequirement"),
+    ),
+    "NodeSelectorRequirement": (
+        ("Key", "key", '""'),
+        ("Operator", "operator", '""'),
+        ("Values", "values", "null"),
+    ),
+    "VolumeNodeAffinity": (("Required", "required", "*NodeSelector"),),
+    "NodeSelector": (("NodeSelectorTerms", "nodeSelectorTerms", "[]NodeSelectorTerm"),),
+    "Taint": (
+        ("Key", "key", '""'),
+        ("Value", "value", '""'),
+        ("Effect", "effect", '""'),
+        ("TimeAdded", "timeAdded", "null"),
+    ),
+    "NodeAddress": (("Type", "type", '""'), ("Address", "address", '""')),
+    "NodeConfigSource": (("ConfigMap", "configMap", "*ConfigMapNodeConfigSource"),),
+    "ConfigMapNodeConfigSource": (
+        ("Namespace", "namespace", '""'),
+        ("Name", "name", '""'),
+        ("UID", "uid", '""'),
+        ("ResourceVersion", "resourceVersion", '""'),
+        ("KubeletConfigKey", "kubeletConfigKey", '""'),
+    ),
+    "ScopeSelector": (
+        ("MatchExpressions", "matchExpressions", "[]ScopedResourceSelectorRequirement"),
+    ),
+    "ScopedResourceSelectorRequirement": (
+        ("ScopeName", "scopeName", '""'),
+        ("Operator", "operator", '""'),
+        ("Values", "values", "null"),
+    ),
     "OpaqueDeviceConfiguration": (
         ("Driver", "driver", '""'),
         ("Parameters", "parameters", "null"),
@@ -164,6 +247,11 @@ STRUCTS: Mapping[str, Fields] = {
 def rendered(value: Any, struct: str) -> Rendered:
     """A wire object as its internal type prints; absent stands for a nil pointer."""
     return Rendered('"null"') if value is None else Rendered(_struct(value, struct))
+
+
+def rendered_list(values: Sequence[Any], struct: str) -> Rendered:
+    """A list of wire objects as their internal types print."""
+    return Rendered("[" + ",".join(_struct(one, struct) for one in values) + "]")
 
 
 def or_null(value: Any) -> Any:

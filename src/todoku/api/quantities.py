@@ -111,6 +111,21 @@ def _canonical_text(text: str) -> str:
     return str(_parse_text(text))
 
 
+@functools.lru_cache(maxsize=4096)
+def _canonical_milli(text: str) -> str:
+    quantity = _parse_text(text)
+    if (quantity.value * 1000).denominator != 1:
+        quantity = Quantity(Fraction(quantity.milli(), 1000), quantity.form)
+    return str(quantity)
+
+
+def canonical_milli(text: str | int | float) -> str:
+    """The canonical text with nothing finer than thousandths, rounded up: amounts of resources."""
+    if isinstance(text, bool):
+        raise QuantityError(FORM_ERROR)
+    return _canonical_milli(text if isinstance(text, str) else repr(text))
+
+
 def is_quantity(value: object) -> bool:
     try:
         parse(value)  # type: ignore[arg-type]

@@ -11,7 +11,8 @@ from typing import TypeAlias
 
 from todoku.api.meta import Object
 from todoku.api.podspec.qos import qos_class
-from todoku.api.quantities import Quantity, QuantityError, parse
+from todoku.api.podspec.resources import aggregate, parsed
+from todoku.api.quantities import Quantity, parse
 
 Usage: TypeAlias = dict[str, Quantity]
 
@@ -111,59 +112,19 @@ def _pod(pod: Object) -> Usage:
 
 
 def pod_amounts(spec: Object, field: str) -> Usage:
-    """A pod's requests or limits: the sum of its containers, or the largest init container if that is more.
+    """A pod's requests or limits: those of its containers together, its own in their place, and its overhead.
 
-    Sidecars (init containers that restart always) run beside everything that starts after them.
-    Source: KEP-753; pod-level amounts (KEP-2837) and overhead count too.
+    Source: KEP-753, KEP-2837 (what the pod states for itself), KEP-688 (overhead).
     """
-    total: Usage = {}
-    for container in spec.get("containers") or ():
-        _add(total, _amounts(container, field))
-    sidecars: Usage = {}
-    largest: Usage = {}
-    for container in spec.get("initContainers") or ():
-        own = _amounts(container, field)
-        if container.get("restartPolicy") == "Always":
-            _add(total, own)
-            _add(sidecars, own)
-            peak = dict(sidecars)
-        else:
-            peak = dict(sidecars)
-            _add(peak, own)
-        _raise(largest, peak)
-    _raise(total, largest)
-    total |= _amounts(spec, field)  # what the pod states for itself replaces the sum
-    overhead = _parsed(spec.get("overhead"))
-    for name, amount in overhead.items():
+    total = aggregate(spec, field) | _amounts(spec, field)
+    for name, amount in parsed(spec.get("overhead")).items():
         if field == "requests" or name in total:
             total[name] = total[name] + amount if name in total else amount
     return total
 
 
 def _amounts(holder: Object, field: str) -> Usage:
-    return _parsed((holder.get("resources") or {}).get(field))
-
-
-def _parsed(amounts: Mapping[str, object] | None) -> Usage:
-    found: Usage = {}
-    for name, amount in (amounts or {}).items():
-        if isinstance(amount, str | int | float):
-            try:
-                found[name] = parse(amount)
-            except QuantityError:
-                continue  # validation refuses it
-    return found
-
-
-def _add(total: Usage, more: Usage) -> None:
-    for name, amount in more.items():
-        total[name] = total[name] + amount if name in total else amount
-
-
-def _raise(total: Usage, floor: Usage) -> None:
-    for name, amount in floor.items():
-        if name not in total or total[name] < amount:
-            total[name] = amount
+    return parsed((holder.get("resources") or {}).get(field))
 
 
 def _in_scope(requirement: Object, resource: str, obj: Object) -> bool:
@@ -229,7 +190,7 @@ def _service(service: Object) -> Usage:
 
 def _claim(claim: Object) -> Usage:
     spec = claim.get("spec") or {}
-    storage = _parsed((spec.get("resources") or {}).get("requests")).get("storage")
+    storage = parsed((spec.get("resources") or {}).get("requests")).get("storage")
     annotations = claim["metadata"].get("annotations") or {}
     storage_class = spec.get("storageClassName") or annotations.get(_OLD_CLASS_ANNOTATION)
     found: Usage = {}

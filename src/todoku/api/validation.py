@@ -5,8 +5,9 @@ The `*_problems` functions give messages (empty: fine); `object_meta` and `objec
 
 from __future__ import annotations
 
+import ipaddress
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from todoku.api.errors import FieldError, Path, duplicate, forbidden, invalid, required, too_long
@@ -73,6 +74,22 @@ def dns1123_subdomain(value: str) -> list[str]:
     problems = [_max_length(253)] if len(value) > 253 else []
     if not _SUBDOMAIN_RE.fullmatch(value):
         problems.append(_SUBDOMAIN_TEXT)
+    return problems
+
+
+_UNDERSCORED = r"_?[a-z0-9]([-_a-z0-9]*[a-z0-9])?"
+_UNDERSCORED_RE = re.compile(rf"{_UNDERSCORED}(\.{_UNDERSCORED})*")
+_UNDERSCORED_TEXT = (
+    "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '_', '-' or '.', and must "
+    "start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is "
+    "'_?[a-z0-9]([-_a-z0-9]*[a-z0-9])?(\\._?[a-z0-9]([-_a-z0-9]*[a-z0-9])?)*')"
+)
+
+
+def dns1123_subdomain_with_underscore(value: str) -> list[str]:
+    problems = [_max_length(253)] if len(value) > 253 else []
+    if not _UNDERSCORED_RE.fullmatch(value):
+        problems.append(_UNDERSCORED_TEXT)
     return problems
 
 
@@ -180,8 +197,12 @@ def object_meta(
 
 
 def _prefix_problems(prefix: str, rule: NameRule) -> list[str]:
-    """A generated name may end in a dash before its suffix."""
-    return rule(prefix[:-1] + "a" if prefix.endswith("-") else prefix)
+    return rule(without_dash(prefix))
+
+
+def without_dash(prefix: str) -> str:
+    """A prefix of names as it must be judged: what is added to a trailing dash is not there yet."""
+    return prefix[:-2] + "a" if len(prefix) > 1 and prefix.endswith("-") else prefix
 
 
 def _namespace_problems(metadata: Object, namespaced: bool, at: Path) -> list[FieldError]:
@@ -195,25 +216,26 @@ def _namespace_problems(metadata: Object, namespaced: bool, at: Path) -> list[Fi
 
 
 def owner_references(owners: Sequence[Object], path: Path) -> list[FieldError]:
+    """ValidateOwnerReferences; the paths name the list, not its items."""
     problems: list[FieldError] = []
     controller = ""
-    for index, owner in enumerate(owners):
-        at = path / index
+    for owner in owners:
         if not gvk_of(owner).version:
-            problems.append(
-                invalid(at / "apiVersion", owner.get("apiVersion", ""), "version must not be empty")
-            )
+            value, text = owner.get("apiVersion", ""), "version must not be empty"
+            problems.append(invalid(path / "apiVersion", value, text))
         for field in ("kind", "name", "uid"):
             if not owner.get(field):
-                problems.append(invalid(at / field, "", "must not be empty"))
+                problems.append(invalid(path / field, "", "must not be empty"))
         if owner.get("apiVersion") == "v1" and owner.get("kind") == "Event":
-            problems.append(invalid(path, "/v1, Kind=Event", "is disallowed from being an owner"))
+            text = "/v1, Kind=Event is disallowed from being an owner"
+            problems.append(invalid(path, owner, text))
         if owner.get("controller"):
             name = f"{owner.get('kind', '')}/{owner.get('name', '')}"
             if controller:
                 text = f'Only one reference can have Controller set to true. Found "true" in references for {controller} and {name}'
                 problems.append(invalid(path, list(owners), text))
-            controller = name
+            else:
+                controller = name
     return problems
 
 
@@ -251,15 +273,13 @@ def object_meta_update(new: Object, old: Object, path: Path | None = None) -> li
     at = path or Path("metadata")
     problems: list[FieldError] = []
     if old.get("deletionTimestamp"):
-        extra = [
-            one for one in new.get("finalizers") or () if one not in (old.get("finalizers") or ())
-        ]
+        extra = sorted(set(new.get("finalizers") or ()) - set(old.get("finalizers") or ()))
         if extra:
             shown = "no new finalizers can be added if the object is being deleted, found new finalizers "
             listed = "[]string{" + ", ".join(f'"{one}"' for one in extra) + "}"
             problems.append(forbidden(at / "finalizers", shown + listed))
     if not new.get("resourceVersion") and "resourceVersion" in old:
-        problems.append(invalid(at / "resourceVersion", "0x0", "must be specified for an update"))
+        problems.append(invalid(at / "resourceVersion", "", "must be specified for an update"))
     if new.get("generation", 0) < old.get("generation", 0):
         problems.append(
             invalid(at / "generation", new.get("generation", 0), "must not be decremented")
@@ -276,6 +296,75 @@ def immutable(new: Any, old: Any, path: Path) -> list[FieldError]:
     if new == old or (not new and not old and not isinstance(new, bool)):
         return []
     return [invalid(path, new, "field is immutable")]
+
+
+_ADDRESS_TEXT = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"
+_CIDR_TEXT = "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)"
+
+
+def address_problems(value: str, path: Path, kept: Collection[str] = ()) -> list[FieldError]:
+    """An IP address that all readers read alike, or one of those `kept` from before (IsValidIPForLegacyField, strict)."""
+    if value in kept:
+        return []
+    try:
+        parsed = ipaddress.ip_address(value)
+    except ValueError:
+        if has_leading_zeros(value):
+            return [invalid(path, value, "must not have leading 0s")]
+        return [invalid(path, value, _ADDRESS_TEXT)]
+    if "%" in value:
+        return [invalid(path, value, _ADDRESS_TEXT)]
+    if isinstance(parsed, ipaddress.IPv6Address) and parsed.ipv4_mapped:
+        return [invalid(path, value, "must not be an IPv4-mapped IPv6 address")]
+    return []
+
+
+def cidr_problems(value: str, path: Path, kept: Collection[str] = ()) -> list[FieldError]:
+    """A network in its plain form, or one of those `kept` (IsValidCIDRForLegacyField, strict)."""
+    if value in kept:
+        return []
+    address, slash, length = value.partition("/")
+    zeros = has_leading_zeros(address)
+    try:
+        interface = ipaddress.ip_interface(f"{without_zeros(address)}/{length}")
+    except ValueError:
+        return [invalid(path, value, _CIDR_TEXT)]
+    if not slash or not length.isdigit() or "%" in value:
+        return [invalid(path, value, _CIDR_TEXT)]
+    if zeros or (len(length) > 1 and length.startswith("0")):
+        return [invalid(path, value, "must not have leading 0s in IP or prefix length")]
+    if isinstance(interface.ip, ipaddress.IPv6Address) and interface.ip.ipv4_mapped:
+        return [invalid(path, value, "must not have an IPv4-mapped IPv6 address")]
+    if interface.ip != interface.network.network_address:
+        return [invalid(path, value, "must not have bits set beyond the prefix length")]
+    return []
+
+
+def without_zeros(address: str) -> str:
+    """An IPv4 address as those read it who skip leading zeros."""
+    if not has_leading_zeros(address):
+        return address
+    return ".".join(part.lstrip("0") or "0" for part in address.split("."))
+
+
+def family_of(address: str) -> int:
+    """4 or 6, also for addresses that are only tolerated; 0 for what is no address."""
+    try:
+        parsed = ipaddress.ip_address(without_zeros(address))
+    except ValueError:
+        return 0
+    mapped = parsed.ipv4_mapped if isinstance(parsed, ipaddress.IPv6Address) else None
+    return 4 if mapped else parsed.version
+
+
+def has_leading_zeros(address: str) -> bool:
+    """Whether it is an IPv4 address but for zeros in front, which some read as octal."""
+    parts = address.split(".")
+    if len(parts) != 4 or not all(part.isascii() and part.isdigit() for part in parts):
+        return False
+    return all(int(part) < 256 for part in parts) and any(
+        len(part) > 1 and part.startswith("0") for part in parts
+    )
 
 
 def non_negative(value: Any, path: Path) -> list[FieldError]:

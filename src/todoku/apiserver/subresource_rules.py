@@ -12,7 +12,12 @@ from todoku.api import errors
 from todoku.api.errors import FieldError, Path
 from todoku.api.meta import Object, copy
 from todoku.api.resources import certificates
-from todoku.api.resources.pod import ephemeral_problems
+from todoku.api.resources.generic import keep_metadata
+from todoku.api.resources.pod_subresources import (
+    ephemeral_problems,
+    keep_all_but_resources,
+    resize_problems,
+)
 
 Prepare = Callable[[Object, Object], None]
 
@@ -48,41 +53,27 @@ def approval(new: Object, old: Object) -> None:
 
 def ephemeral_containers(new: Object, old: Object) -> None:
     _keep_all_but(new, old, ("spec", "ephemeralContainers"))
-    new["metadata"] = copy(old["metadata"])
-
-
-def resize(new: Object, old: Object) -> None:
-    """pods/resize: resources and resizePolicy of containers, by name."""
-    wanted = {
-        field: {one.get("name"): one for one in new.get("spec", {}).get(field) or ()}
-        for field in ("containers", "initContainers")
-    }
-    _keep_all_but(new, old)
-    for field, by_name in wanted.items():
-        for container in new.get("spec", {}).get(field) or ():
-            found = by_name.get(container.get("name"))
-            for key in ("resources", "resizePolicy"):
-                if found is not None and key in found:
-                    container[key] = found[key]
+    keep_metadata(new, old)
 
 
 PREPARE: Mapping[str, Prepare] = {
     "namespaces/finalize": finalize,
     "certificatesigningrequests.certificates.k8s.io/approval": approval,
     "pods/ephemeralcontainers": ephemeral_containers,
-    "pods/resize": resize,
+    "pods/resize": keep_all_but_resources,
 }
 
 Problems = Callable[[Object, Object | None], list[FieldError]]
 
 
-def _ephemeral(new: Object, old: Object | None) -> list[FieldError]:
-    return [] if old is None else ephemeral_problems(new, old)
+def _of_change(problems: Callable[[Object, Object], list[FieldError]]) -> Problems:
+    return lambda new, old: [] if old is None else problems(new, old)
 
 
 # Where an update of the parent would be judged differently.
 PROBLEMS: Mapping[str, Problems] = {
-    "pods/ephemeralcontainers": _ephemeral,
+    "pods/ephemeralcontainers": _of_change(ephemeral_problems),
+    "pods/resize": _of_change(resize_problems),
     "certificatesigningrequests.certificates.k8s.io/approval": certificates.validate_approval,
 }
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 from todoku.api import validation
@@ -15,30 +15,31 @@ from todoku.api.errors import (
     not_found_field,
     not_supported,
     required,
+    too_many,
 )
 from todoku.api.meta import Object
 from todoku.api.podspec.environment import env_from_problems, env_problems
-from todoku.api.podspec.resources import resource_problems
+from todoku.api.podspec.paths import backstep_problems, descending_problems
+from todoku.api.podspec.resources import resize_policy_problems, resource_problems
 from todoku.api.podspec.security import container_security_problems
+from todoku.api.podspec.volumes import PULL_POLICIES
 
 PROTOCOLS = ("SCTP", "TCP", "UDP")
-PULL_POLICIES = ("Always", "IfNotPresent", "Never")
+RESTART_POLICIES = ("Always", "Never", "OnFailure")
 
 
-@dataclass(frozen=True, slots=True)
-class Volumes:
-    """The names of the pod's volumes; `block` are claims, which may be devices too."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Surroundings:
+    """What the rules of a container take from the pod around it; `grace` in seconds, None if it is missing."""
 
-    names: Collection[str] = ()
+    volumes: Mapping[str, Object]
     claims: Collection[str] = ()
+    grace: int | None = None
+    restart_policy: str = "Always"
+    host_users: bool = True
 
 
-def container_problems(
-    container: Object,
-    path: Path,
-    *,
-    volumes: Volumes,
-) -> list[FieldError]:
+def container_problems(container: Object, path: Path, pod: Surroundings) -> list[FieldError]:
     """What all sorts of containers have in common (validateContainerCommon)."""
     problems: list[FieldError] = []
     name = container.get("name") or ""
@@ -46,23 +47,74 @@ def container_problems(
         problems.append(required(path / "name"))
     else:
         problems += [invalid(path / "name", name, text) for text in validation.dns1123_label(name)]
-    image = container.get("image") or ""
-    if not image:
+    if not container.get("image"):
         problems.append(required(path / "image"))
-    elif image != image.strip():
-        problems.append(
-            invalid(path / "image", image, "must not have leading or trailing whitespace")
-        )
     problems += _message_policy(container, path)
-    problems += port_problems(container.get("ports") or (), path / "ports")
-    problems += env_problems(container.get("env") or (), path / "env")
-    problems += env_from_problems(container.get("envFrom") or (), path / "envFrom")
-    problems += mount_problems(container, path, volumes)
+    if container.get("ports"):
+        problems += port_problems(container["ports"], path / "ports")
+    if container.get("env"):
+        problems += env_problems(container["env"], path / "env")
+    if container.get("envFrom"):
+        problems += env_from_problems(container["envFrom"], path / "envFrom")
+    if container.get("volumeMounts") or container.get("volumeDevices"):
+        problems += mount_problems(container, path / "volumeMounts", pod.volumes)
+        problems += _device_problems(container, path / "volumeDevices", pod.volumes)
     problems += _pull_policy(container, path)
-    problems += resource_problems(container.get("resources") or {}, path / "resources")
-    problems += container_security_problems(
-        container.get("securityContext") or {}, path / "securityContext"
+    resources, context = container.get("resources"), container.get("securityContext")
+    if resources:
+        problems += resource_problems(resources, path / "resources", pod.claims)
+    if container.get("resizePolicy"):
+        at = path / "resizePolicy"
+        problems += resize_policy_problems(container["resizePolicy"], at, pod.restart_policy)
+    if context:
+        at = path / "securityContext"
+        problems += container_security_problems(context, at, host_users=pod.host_users)
+    return problems
+
+
+def image_space_problems(container: Object, path: Path) -> list[FieldError]:
+    """What templates may still have around an image, and pods may not (validateContainerOnlyForPod)."""
+    image = container.get("image") or ""
+    if image == image.strip():
+        return []
+    return [invalid(path / "image", image, "must not have leading or trailing whitespace")]
+
+
+def restart_problems(container: Object, path: Path) -> list[FieldError]:
+    """A container's own restartPolicy and its rules (validateContainerRestartPolicy)."""
+    policy, rules = container.get("restartPolicy"), container.get("restartPolicyRules") or ()
+    problems: list[FieldError] = []
+    if policy is None:
+        if not rules:
+            return problems
+        text = "must specify restartPolicy when restart rules are used"
+        problems.append(required(path / "restartPolicy", text))
+    elif policy not in RESTART_POLICIES:
+        problems.append(not_supported(path / "restartPolicy", policy, RESTART_POLICIES))
+    if len(rules) > 20:
+        problems.append(too_many(path / "restartPolicyRules", len(rules), 20))
+    for index, rule in enumerate(rules):
+        problems += _rule_problems(rule, path / "restartPolicyRules" / index)
+    return problems
+
+
+def _rule_problems(rule: Object, path: Path) -> list[FieldError]:
+    problems: list[FieldError] = []
+    action, codes = rule.get("action") or "", rule.get("exitCodes")
+    if action not in ("Restart", "RestartAllContainers"):
+        supported = ("Restart", "RestartAllContainers")
+        problems.append(not_supported(path / "action", action, supported))
+    if codes is None:
+        return [*problems, required(path / "exitCodes", "must be specified")]
+    at, operator, values = (
+        path / "exitCodes",
+        codes.get("operator") or "",
+        codes.get("values") or (),
     )
+    if operator not in ("In", "NotIn"):
+        problems.append(not_supported(at / "operator", operator, ("In", "NotIn")))
+    if len(values) > 255:
+        problems.append(too_many(at / "values", len(values), 255))
     return problems
 
 
@@ -71,7 +123,7 @@ def _message_policy(container: Object, path: Path) -> list[FieldError]:
     if not policy:
         return [required(path / "terminationMessagePolicy")]
     if policy not in ("FallbackToLogsOnError", "File"):
-        supported = ("FallbackToLogsOnError", "File")
+        supported = ("File", "FallbackToLogsOnError")
         return [not_supported(path / "terminationMessagePolicy", policy, supported)]
     return []
 
@@ -96,7 +148,8 @@ def port_problems(ports: Sequence[Object], path: Path) -> list[FieldError]:
             problems += [invalid(at / "name", name, text) for text in texts]
             if not texts and name in names:
                 problems.append(duplicate(at / "name", name))
-            names.add(name)
+            elif not texts:
+                names.add(name)
         number = port.get("containerPort") or 0
         if not number:
             problems.append(required(at / "containerPort"))
@@ -139,51 +192,58 @@ def host_port_conflicts(containers: Sequence[Object], path: Path) -> list[FieldE
     return problems
 
 
-def mount_problems(container: Object, path: Path, volumes: Volumes) -> list[FieldError]:
+def mount_problems(
+    container: Object, path: Path, volumes: Mapping[str, Object]
+) -> list[FieldError]:
+    """Mounts; upstream's paths of what is wrong with sub-paths and propagation name the list only."""
     problems: list[FieldError] = []
     points: set[str] = set()
+    devices = {
+        one.get("name") or "": one.get("devicePath") for one in container.get("volumeDevices") or ()
+    }
     for index, mount in enumerate(container.get("volumeMounts") or ()):
-        at = path / "volumeMounts" / index
-        name = mount.get("name") or ""
+        at, name, point = path / index, mount.get("name") or "", mount.get("mountPath") or ""
         if not name:
             problems.append(required(at / "name"))
-        elif name not in volumes.names:
+        if name not in volumes:
             problems.append(not_found_field(at / "name", name))
-        point = mount.get("mountPath") or ""
         if not point:
             problems.append(required(at / "mountPath"))
         if point in points:
             problems.append(invalid(at / "mountPath", point, "must be unique"))
         points.add(point)
-        problems += _sub_path_problems(mount, at)
-        problems += _propagation_problems(mount, container, at)
-        problems += _recursive_read_only_problems(mount, at)
-    problems += _device_problems(container, path, volumes, points)
+        if name in devices:
+            text = "must not already exist in volumeDevices"
+            problems.append(invalid(at / "name", name, text))
+        if point in devices.values():
+            text = "must not already exist as a path in volumeDevices"
+            problems.append(invalid(at / "mountPath", point, text))
+        problems += _sub_path_problems(mount, at, path)
+        problems += _propagation_problems(mount, container, path)
+        problems += _recursive_read_only_problems(mount, path)
     return problems
 
 
-def _sub_path_problems(mount: Object, at: Path) -> list[FieldError]:
-    problems: list[FieldError] = []
-    for field in ("subPath", "subPathExpr"):
-        value = mount.get(field) or ""
-        if value:
-            if value.startswith("/"):
-                problems.append(invalid(at / field, value, "must be a relative path"))
-            if ".." in value.split("/"):
-                problems.append(invalid(at / field, value, "must not contain '..'"))
-    if mount.get("subPath") and mount.get("subPathExpr"):
+def _sub_path_problems(mount: Object, at: Path, path: Path) -> list[FieldError]:
+    plain, expression = mount.get("subPath") or "", mount.get("subPathExpr") or ""
+    problems = descending_problems(plain, path / "subPath") if plain else []
+    if not expression:
+        return problems
+    if plain:
         text = "subPathExpr and subPath are mutually exclusive"
-        problems.append(invalid(at / "subPathExpr", mount["subPathExpr"], text))
-    return problems
+        problems.append(invalid(at / "subPathExpr", expression, text))
+    return problems + descending_problems(expression, path / "subPathExpr")
+
+
+_PROPAGATION = ("Bidirectional", "HostToContainer", "None")
 
 
 def _propagation_problems(mount: Object, container: Object, at: Path) -> list[FieldError]:
     mode = mount.get("mountPropagation")
     if mode is None:
         return []
-    supported = ("Bidirectional", "HostToContainer", "None")
-    if mode not in supported:
-        return [not_supported(at / "mountPropagation", mode, supported)]
+    if mode not in _PROPAGATION:
+        return [not_supported(at / "mountPropagation", mode, _PROPAGATION)]
     privileged = (container.get("securityContext") or {}).get("privileged")
     if mode == "Bidirectional" and not privileged:
         text = "Bidirectional mount propagation is available only to privileged containers"
@@ -210,29 +270,41 @@ def _recursive_read_only_problems(mount: Object, at: Path) -> list[FieldError]:
 
 
 def _device_problems(
-    container: Object, path: Path, volumes: Volumes, points: set[str]
+    container: Object, path: Path, volumes: Mapping[str, Object]
 ) -> list[FieldError]:
+    """ValidateVolumeDevices."""
     problems: list[FieldError] = []
     names: set[str] = set()
+    points: set[str] = set()
+    mounts = {
+        one.get("name") or "": one.get("mountPath") for one in container.get("volumeMounts") or ()
+    }
     for index, device in enumerate(container.get("volumeDevices") or ()):
-        at = path / "volumeDevices" / index
-        name, point = device.get("name") or "", device.get("devicePath") or ""
+        at, name, point = path / index, device.get("name") or "", device.get("devicePath") or ""
         if not name:
             problems.append(required(at / "name"))
-        elif name in names:
+        if name in names:
             problems.append(invalid(at / "name", name, "must be unique"))
-        elif name not in volumes.names:
+        if name not in volumes:
             problems.append(not_found_field(at / "name", name))
-        elif name not in volumes.claims:
+        elif not volumes[name].get("persistentVolumeClaim") and not volumes[name].get("ephemeral"):
             text = "can only use volume source type of PersistentVolumeClaim or Ephemeral for block mode"
             problems.append(invalid(at / "name", name, text))
-        names.add(name)
         if not point:
             problems.append(required(at / "devicePath"))
-        elif point in points:
-            problems.append(
-                invalid(
-                    at / "devicePath", point, "must not already exist as a path in volumeMounts"
-                )
-            )
+        if point in points:
+            problems.append(invalid(at / "devicePath", point, "must be unique"))
+        if point and backstep_problems(point, at):
+            text = "can not contain backsteps ('..')"
+            problems.append(invalid(at / "devicePath", point, text))
+        else:
+            points.add(point)
+        if name in mounts:
+            text = "must not already exist in volumeMounts"
+            problems.append(invalid(at / "name", name, text))
+        if point in mounts.values():
+            text = "must not already exist as a path in volumeMounts"
+            problems.append(invalid(at / "devicePath", point, text))
+        if name:
+            names.add(name)
     return problems

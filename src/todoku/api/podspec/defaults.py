@@ -6,9 +6,12 @@ from collections.abc import Iterator
 
 from todoku.api import quantities
 from todoku.api.meta import Object
+from todoku.api.podspec.resources import aggregate, is_huge
 
 CONTAINER_LISTS = ("initContainers", "containers", "ephemeralContainers")
 DEFAULT_MODE = 0o644
+# Sources of projected volumes whose feature gates (ClusterTrustBundleProjection, PodCertificateRequest) are off.
+GATED_PROJECTIONS = ("clusterTrustBundle", "podCertificate")
 
 
 def containers_of(spec: Object) -> Iterator[Object]:
@@ -25,12 +28,21 @@ def default_template(template: Object) -> None:
     default_pod_spec(template.setdefault("spec", {}))
 
 
+_SPEC_DEFAULTS = {
+    "restartPolicy": "Always",
+    "dnsPolicy": "ClusterFirst",
+    "schedulerName": "default-scheduler",
+}
+
+
 def default_pod_spec(spec: Object) -> None:
     """What Pods and templates share; Pods add `default_pod_only`."""
-    spec.setdefault("restartPolicy", "Always")
-    spec.setdefault("terminationGracePeriodSeconds", 30)
-    spec.setdefault("dnsPolicy", "ClusterFirst")
-    spec.setdefault("schedulerName", "default-scheduler")
+    for field, value in _SPEC_DEFAULTS.items():
+        if not spec.get(field):
+            spec[field] = value
+    if spec.get("terminationGracePeriodSeconds") is None:
+        spec["terminationGracePeriodSeconds"] = 30
+    spec.pop("schedulingGroup", None)  # feature gate GenericWorkload
     if spec.get("securityContext") is None:
         spec["securityContext"] = {}
     _default_service_account(spec)
@@ -38,21 +50,44 @@ def default_pod_spec(spec: Object) -> None:
         _default_container(container)
     for volume in spec.get("volumes") or ():
         _default_volume(volume)
+    if spec.get("resources"):
+        _canonical_resources(spec["resources"])
     for key, amount in (spec.get("overhead") or {}).items():
-        spec["overhead"][key] = _canonical(amount)
+        spec["overhead"][key] = _canonical_resource(amount)
 
 
 def default_pod_only(spec: Object) -> None:
-    """What only Pods get: service links, host ports, requests from limits."""
-    if spec.get("enableServiceLinks") is None:
-        spec["enableServiceLinks"] = True
+    """What only Pods get: requests from limits, amounts of the pod as a whole, service links, host ports."""
     for field in ("initContainers", "containers"):
         for container in spec.get(field) or ():
+            _requests_from_limits(container.get("resources") or {})
             if spec.get("hostNetwork"):
                 _default_host_ports(container)
-            _requests_from_limits(container.get("resources") or {})
     if spec.get("resources"):
-        _requests_from_limits(spec["resources"])
+        _default_pod_resources(spec)
+    if spec.get("enableServiceLinks") is None:
+        spec["enableServiceLinks"] = True
+
+
+def _default_pod_resources(spec: Object) -> None:
+    """What the pod states for itself is completed from its containers (KEP-2837)."""
+    resources = spec["resources"]
+    requests, limits = dict(resources.get("requests") or {}), dict(resources.get("limits") or {})
+    if not requests and not limits:
+        return
+    for name, amount in aggregate(spec, "limits").items():
+        if is_huge(name) and name not in requests:
+            limits.setdefault(name, str(amount))
+    if limits:
+        for name, amount in aggregate(spec, "requests").items():
+            if name in ("cpu", "memory"):
+                requests.setdefault(name, str(amount))
+        for name, amount in limits.items():
+            if name in ("cpu", "memory") or is_huge(name):
+                requests.setdefault(name, amount)
+    for field, amounts in (("limits", limits), ("requests", requests)):
+        if amounts:
+            resources[field] = amounts
 
 
 def _default_service_account(spec: Object) -> None:
@@ -100,9 +135,14 @@ def _default_container(container: Object) -> None:
     for probe in ("livenessProbe", "readinessProbe", "startupProbe"):
         if container.get(probe):
             _default_probe(container[probe])
-    for hook in (container.get("lifecycle") or {}).values():
-        if isinstance(hook, dict):
-            _default_handler(hook)
+    lifecycle = container.get("lifecycle")
+    if lifecycle:
+        lifecycle.pop(
+            "stopSignal", None
+        )  # without the feature gate ContainerStopSignals there is none
+        for hook in lifecycle.values():
+            if isinstance(hook, dict):
+                _default_handler(hook)
     for variable in container.get("env") or ():
         _default_variable(variable)
 
@@ -112,7 +152,15 @@ def _canonical_resources(resources: Object) -> None:
         amounts = resources.get(field)
         if isinstance(amounts, dict):
             for name, amount in amounts.items():
-                amounts[name] = _canonical(amount)
+                amounts[name] = _canonical_resource(amount)
+
+
+def _canonical_resource(amount: object) -> object:
+    """The canonical text of a resource's amount; what is no quantity stays for validation to name."""
+    try:
+        return quantities.canonical_milli(amount)  # type: ignore[arg-type]
+    except quantities.QuantityError:
+        return amount
 
 
 def _canonical(amount: object) -> object:
@@ -171,9 +219,11 @@ def _default_volume(volume: Object) -> None:
             source["defaultMode"] = DEFAULT_MODE
     _default_files(volume.get("downwardAPI") or {})
     for source in (volume.get("projected") or {}).get("sources") or ():
+        for gated in GATED_PROJECTIONS:
+            source.pop(gated, None)
         _default_files(source.get("downwardAPI") or {})
         token = source.get("serviceAccountToken")
-        if token is not None and not token.get("expirationSeconds"):
+        if token is not None and token.get("expirationSeconds") is None:
             token["expirationSeconds"] = 3600
     _default_other_volume(volume)
 
@@ -209,7 +259,9 @@ def _default_other_volume(volume: Object) -> None:
         empty["sizeLimit"] = _canonical(empty["sizeLimit"])
     claim = (volume.get("ephemeral") or {}).get("volumeClaimTemplate")
     if claim:
-        claim.setdefault("spec", {}).setdefault("volumeMode", "Filesystem")
+        wanted = claim.setdefault("spec", {})
+        wanted.setdefault("volumeMode", "Filesystem")
+        _canonical_resources(wanted.get("resources") or {})
     image = volume.get("image")
     if image is not None and not image.get("pullPolicy"):
         image["pullPolicy"] = pull_policy(image.get("reference") or "")

@@ -43,6 +43,14 @@ def keep_labels(new: Object, old: Object) -> None:
         new["metadata"]["labels"] = labels
 
 
+def keep_metadata(new: Object, old: Object) -> None:
+    """Restore all metadata but managedFields (ResetObjectMetaForStatus)."""
+    owners = new["metadata"].get("managedFields")
+    new["metadata"] = dict(old["metadata"])
+    if owners is not None:
+        new["metadata"]["managedFields"] = owners
+
+
 def keep_all_but_status_and_labels(new: Object, old: Object) -> None:
     keep_all_but_status(new, old)
     keep_labels(new, old)

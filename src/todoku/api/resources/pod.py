@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import ipaddress
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import Any
 
 from todoku.api import validation
-from todoku.api.errors import FieldError, Path, duplicate, forbidden, invalid
+from todoku.api.errors import FieldError, Path, forbidden, invalid
 from todoku.api.meta import Object, copy
 from todoku.api.podspec import (
     default_pod_spec,
@@ -15,16 +14,28 @@ from todoku.api.podspec import (
     validate_pod_spec,
     validate_template,
 )
-from todoku.api.podspec.defaults import default_pod_only
+from todoku.api.podspec.annotations import annotation_change_problems, annotation_problems
+from todoku.api.podspec.containers import image_space_problems
+from todoku.api.podspec.defaults import containers_of, default_pod_only
+from todoku.api.podspec.gated import gated_problems
 from todoku.api.podspec.qos import qos_class
+from todoku.api.podspec.scheduling import apply_label_keys, toleration_problems
+from todoku.api.podspec.security import (
+    APPARMOR_CONTAINER,
+    apparmor_of_annotation,
+    profile_match_problems,
+)
+from todoku.api.podspec.spec import containers_with_paths
 from todoku.api.resource import Column, Strategy
 from todoku.api.resources.generic import NAME, keep_all_but_status, keep_status
 from todoku.api.resources.pod_columns import COLUMNS, row
+from todoku.api.resources.pod_status import validate_status
 from todoku.api.resources.pod_warnings import pod_warnings, template_warnings
 from todoku.api.resources.rules import Rules
 from todoku.api.resources.templates import containers_cell, images_cell
 
 _SPEC = Path("spec")
+_ANNOTATIONS = Path("metadata") / "annotations"
 
 
 def _default(pod: Object) -> None:
@@ -34,15 +45,38 @@ def _default(pod: Object) -> None:
 
 
 def _prepare_create(pod: Object) -> None:
-    pod["status"] = {"phase": "Pending", "qosClass": qos_class(pod["spec"])}
+    spec, metadata = pod["spec"], pod["metadata"]
+    pod["status"] = {"phase": "Pending", "qosClass": qos_class(spec)}
+    if spec.get("schedulingGates"):
+        condition = {
+            "type": "PodScheduled",
+            "status": "False",
+            "lastTransitionTime": metadata.get("creationTimestamp"),
+            "reason": "SchedulingGated",
+            "message": "Scheduling is blocked due to non-empty scheduling gates",
+        }
+        pod["status"]["conditions"] = [condition]
+    if "affinity" in spec or "topologySpreadConstraints" in spec:
+        apply_label_keys(spec, metadata.get("labels") or {})
+    if metadata.get("annotations"):
+        _apparmor_from_annotations(spec, metadata["annotations"])
+
+
+def _apparmor_from_annotations(spec: Object, annotations: Mapping[str, str]) -> None:
+    """A container's profile out of the annotation that it replaced, in place (applyAppArmorVersionSkew)."""
+    of_pod = (spec.get("securityContext") or {}).get("appArmorProfile")
+    for container in containers_of(spec):
+        value = annotations.get(f"{APPARMOR_CONTAINER}{container.get('name')}")
+        context = container.get("securityContext") or {}
+        if value is None or context.get("appArmorProfile") is not None:
+            continue
+        profile = apparmor_of_annotation(value)
+        if profile is not None and profile != of_pod:
+            container["securityContext"] = {**context, "appArmorProfile": profile}
 
 
 def _prepare_update(new: Object, old: Object) -> None:
     keep_status(new, old)
-    if "ephemeralContainers" in old["spec"]:
-        new["spec"]["ephemeralContainers"] = old["spec"]["ephemeralContainers"]
-    else:
-        new["spec"].pop("ephemeralContainers", None)
 
 
 def _prepare_status(new: Object, old: Object) -> None:
@@ -52,8 +86,24 @@ def _prepare_status(new: Object, old: Object) -> None:
         new["metadata"].pop("ownerReferences", None)
     else:
         new["metadata"]["ownerReferences"] = owners
-    if "qosClass" in (old.get("status") or {}):
-        new.setdefault("status", {})["qosClass"] = old["status"]["qosClass"]
+    before, after = old.get("status") or {}, new.setdefault("status", {})
+    if not after.get("qosClass") and "qosClass" in before:
+        after["qosClass"] = before["qosClass"]
+    _keep_observed_generation(after, before)
+
+
+def _keep_observed_generation(after: Object, before: Object) -> None:
+    """Clients that do not know observedGeneration do not clear it (preserveOldObservedGeneration)."""
+    if not after.get("observedGeneration") and before.get("observedGeneration"):
+        after["observedGeneration"] = before["observedGeneration"]
+    known: dict[str, list[int]] = {}
+    for one in before.get("conditions") or ():
+        known.setdefault(one.get("type", ""), []).append(one.get("observedGeneration") or 0)
+    for one in after.get("conditions") or ():
+        generations = known.get(one.get("type", ""))
+        generation = generations.pop(0) if generations else 0
+        if generation and not one.get("observedGeneration"):
+            one["observedGeneration"] = generation
 
 
 def _validate(new: Object, old: Object | None) -> list[FieldError]:
@@ -63,15 +113,47 @@ def _validate(new: Object, old: Object | None) -> list[FieldError]:
 
 
 def _create_problems(pod: Object) -> list[FieldError]:
-    problems = validate_pod_spec(pod["spec"], _SPEC, pod=True)
-    for gate in pod["spec"].get("schedulingGates") or ():
-        if pod["spec"].get("nodeName"):
-            text = f"cannot be set until all schedulingGates have been cleared ({gate.get('name')})"
-            problems.append(forbidden(_SPEC / "nodeName", text))
-            break
-    if pod["spec"].get("ephemeralContainers"):
+    spec, metadata = pod["spec"], pod["metadata"]
+    problems = whole_problems(pod)
+    if spec.get("ephemeralContainers"):
         problems.append(forbidden(_SPEC / "ephemeralContainers", "cannot be set on create"))
+    if spec.get("nodeName") and spec.get("schedulingGates"):
+        text = "cannot be set until all schedulingGates have been cleared"
+        problems.append(forbidden(_SPEC / "nodeName", text))
+    annotations = metadata.get("annotations")
+    if annotations:
+        listed = containers_with_paths(spec, _SPEC)
+        problems += profile_match_problems(annotations, spec, _SPEC, listed)
     return problems
+
+
+def whole_problems(pod: Object) -> list[FieldError]:
+    """What any pod must be like (validatePodMetadataAndSpec)."""
+    spec, metadata = pod["spec"], pod["metadata"]
+    problems: list[FieldError] = []
+    if metadata.get("annotations"):
+        problems += annotation_problems(metadata["annotations"], spec, _ANNOTATIONS)
+    problems += validate_pod_spec(spec, _SPEC, pod=True, pod_name=metadata.get("name") or "")
+    if not spec.get("serviceAccountName"):
+        problems += _tokens_without_account(spec)
+    for field in ("containers", "initContainers"):
+        for index, container in enumerate(spec.get(field) or ()):
+            if container.get("image", "") != container.get("image", "").strip():
+                problems += image_space_problems(container, _SPEC / field / index)
+    return problems
+
+
+def _tokens_without_account(spec: Object) -> list[FieldError]:
+    text = "must not be specified when serviceAccountName is not set"
+    return [
+        forbidden(
+            _SPEC / "volumes" / index / "projected" / "sources" / number / "serviceAccountToken",
+            text,
+        )
+        for index, volume in enumerate(spec.get("volumes") or ())
+        for number, source in enumerate((volume.get("projected") or {}).get("sources") or ())
+        if source.get("serviceAccountToken") is not None
+    ]
 
 
 _UPDATE_TEXT = (
@@ -82,44 +164,54 @@ _UPDATE_TEXT = (
 
 
 def update_problems(new: Object, old: Object) -> list[FieldError]:
-    """What may change in a running pod (ValidatePodUpdate)."""
-    problems: list[FieldError] = []
+    """What may change in a pod (ValidatePodUpdate).  A spec that stays was judged when it came."""
     fresh, stored = new["spec"], old["spec"]
+    same = fresh == stored
+    problems = _annotation_changes(new, old) if same else whole_problems(new)
+    if same:
+        return problems
+    problems += _annotation_changes(new, old)
     for field in ("containers", "initContainers"):
         before, after = stored.get(field) or (), fresh.get(field) or ()
         if len(before) != len(after):
             text = "pod updates may not add or remove containers"
-            problems.append(forbidden(_SPEC / field, text))
-            return problems
-        for index, container in enumerate(after):
-            if not container.get("image"):
-                problems.append(
-                    FieldError(
-                        _SPEC / field / index / "image", "FieldValueRequired", "Required value"
-                    )
-                )
-    problems += _deadline_problems(fresh, stored)
+            return [*problems, forbidden(_SPEC / field, text)]
+    stop, found = _deadline_problems(fresh, stored)
+    problems += found
+    if stop:
+        return problems
     problems += _toleration_problems(fresh, stored)
     problems += _gate_problems(fresh, stored)
-    if problems:
-        return problems
-    changed = changed_fields(_with_allowed(fresh, stored), fresh)
+    if stored.get("schedulingGates"):
+        problems += gated_problems(fresh, stored)
+    changed = changed_fields(stored, _with_allowed_undone(fresh, stored))
     if changed:
         problems.append(forbidden(_SPEC, f"{_UPDATE_TEXT}\n{', '.join(changed)}"))
     return problems
 
 
-def _deadline_problems(fresh: Object, stored: Object) -> list[FieldError]:
+def _annotation_changes(new: Object, old: Object) -> list[FieldError]:
+    after = new["metadata"].get("annotations") or {}
+    before = old["metadata"].get("annotations") or {}
+    problems = annotation_change_problems(after, before, _ANNOTATIONS)
+    if after != before:
+        problems += annotation_problems(after, new["spec"], _ANNOTATIONS)
+    return problems
+
+
+def _deadline_problems(fresh: Object, stored: Object) -> tuple[bool, list[FieldError]]:
+    """Whether nothing else is worth saying, and what is wrong."""
     before, after = stored.get("activeDeadlineSeconds"), fresh.get("activeDeadlineSeconds")
     path = _SPEC / "activeDeadlineSeconds"
     if after is not None:
         problems = validation.in_range(after, 0, 2**31 - 1, path)
         if not problems and before is not None and after > before:
             problems.append(invalid(path, after, "must be less than or equal to previous value"))
-        return problems
+        return bool(problems), problems
     if before is not None:
-        return [invalid(path, after, "must not update from a positive integer to nil value")]
-    return []
+        text = "must not update from a positive integer to nil value"
+        return False, [invalid(path, after, text)]
+    return False, []
 
 
 def _toleration_problems(fresh: Object, stored: Object) -> list[FieldError]:
@@ -128,7 +220,7 @@ def _toleration_problems(fresh: Object, stored: Object) -> list[FieldError]:
         if not any(_same_toleration(one, other) for other in after):
             text = "existing toleration can not be modified except its tolerationSeconds"
             return [forbidden(_SPEC / "tolerations", text)]
-    return []
+    return toleration_problems(after, _SPEC / "tolerations")
 
 
 def _same_toleration(one: Object, other: Object) -> bool:
@@ -139,38 +231,45 @@ def _same_toleration(one: Object, other: Object) -> bool:
 
 def _gate_problems(fresh: Object, stored: Object) -> list[FieldError]:
     before = {gate.get("name") for gate in stored.get("schedulingGates") or ()}
-    added = [
-        gate.get("name", "")
-        for gate in fresh.get("schedulingGates") or ()
+    text = "only deletion is allowed, but found new scheduling gate"
+    return [
+        forbidden(_SPEC / "schedulingGates" / index / "name", f"{text} '{gate.get('name', '')}'")
+        for index, gate in enumerate(fresh.get("schedulingGates") or ())
         if gate.get("name") not in before
     ]
-    if added:
-        text = "only deletion is allowed, but found new scheduling gates"
-        return [forbidden(_SPEC / "schedulingGates", f"{text} '{added[0]}'")]
-    return []
 
 
-def _with_allowed(fresh: Object, stored: Object) -> Object:
-    """The stored spec with every change that is allowed taken from the new one."""
-    allowed: Object = copy(stored)
+def _with_allowed_undone(fresh: Object, stored: Object) -> Object:
+    """The new spec with every change that is allowed, or was judged by itself, taken back."""
+    undone: Object = copy(fresh)
     for field in ("containers", "initContainers"):
-        for before, after in zip(allowed.get(field) or (), fresh.get(field) or (), strict=True):
-            before["image"] = after.get("image")
-    gated = bool(stored.get("schedulingGates"))
+        for after, before in zip(undone.get(field) or (), stored.get(field) or (), strict=True):
+            after["image"] = before.get("image")
     fields = ["activeDeadlineSeconds", "tolerations", "schedulingGates"]
-    if (
-        stored.get("terminationGracePeriodSeconds", 0) < 0
-        and fresh.get("terminationGracePeriodSeconds") == 1
-    ):
-        fields.append("terminationGracePeriodSeconds")
-    if gated:
-        fields += ["nodeSelector", "affinity"]
+    grace = "terminationGracePeriodSeconds"
+    if stored.get(grace, 0) < 0 and fresh.get(grace) == 1:
+        fields.append(grace)
+    if stored.get("schedulingGates"):
+        fields.append("nodeSelector")
+        _undo_node_affinity(undone, stored)
     for field in fields:
-        if field in fresh:
-            allowed[field] = fresh[field]
+        if field in stored:
+            undone[field] = stored[field]
         else:
-            allowed.pop(field, None)
-    return allowed
+            undone.pop(field, None)
+    return undone
+
+
+def _undo_node_affinity(undone: Object, stored: Object) -> None:
+    before = (stored.get("affinity") or {}).get("nodeAffinity")
+    affinity = dict(undone.get("affinity") or {})
+    affinity.pop("nodeAffinity", None)
+    if before is not None:
+        affinity["nodeAffinity"] = before
+    if affinity or "affinity" in stored:
+        undone["affinity"] = affinity
+    else:
+        undone.pop("affinity", None)
 
 
 def changed_fields(one: Any, other: Any, prefix: str = "spec") -> list[str]:
@@ -190,67 +289,6 @@ def changed_fields(one: Any, other: Any, prefix: str = "spec") -> list[str]:
     if one == other or (not one and not other):
         return []
     return [prefix]
-
-
-def ephemeral_problems(new: Object, old: Object) -> list[FieldError]:
-    """`/ephemeralcontainers`: may only be added to."""
-    path = _SPEC / "ephemeralContainers"
-    problems = validate_pod_spec(new["spec"], _SPEC, pod=True)
-    after = {one.get("name"): one for one in new["spec"].get("ephemeralContainers") or ()}
-    for one in old["spec"].get("ephemeralContainers") or ():
-        if one["name"] not in after:
-            problems.append(
-                forbidden(
-                    path, f'existing ephemeral containers "{one["name"]}" may not be removed\n'
-                )
-            )
-        elif after[one["name"]] != one:
-            problems.append(
-                forbidden(
-                    path, f'existing ephemeral containers "{one["name"]}" may not be changed\n'
-                )
-            )
-    return problems
-
-
-def _validate_status(new: Object, old: Object) -> list[FieldError]:
-    problems: list[FieldError] = []
-    before, after = old.get("status") or {}, new.get("status") or {}
-    nominated = after.get("nominatedNodeName") or ""
-    path = Path("status")
-    if nominated:
-        problems += [
-            invalid(path / "nominatedNodeName", nominated, text)
-            for text in validation.dns1123_subdomain(nominated)
-        ]
-    kinds: set[str] = set()
-    for index, condition in enumerate(after.get("conditions") or ()):
-        if condition.get("type") in kinds:
-            problems.append(duplicate(path / "conditions" / index / "type", condition["type"]))
-        kinds.add(condition.get("type", ""))
-    if after.get("podIPs") != before.get("podIPs"):
-        problems += _address_problems(after.get("podIPs") or (), path / "podIPs")
-    if before.get("qosClass") and after.get("qosClass") != before["qosClass"]:
-        problems.append(invalid(path / "qosClass", after.get("qosClass"), "field is immutable"))
-    return problems
-
-
-def _address_problems(ips: Sequence[Object], path: Path) -> list[FieldError]:
-    """Addresses, at most one of each family."""
-    problems: list[FieldError] = []
-    families: list[int] = []
-    for index, one in enumerate(ips):
-        text = str(one.get("ip", ""))
-        try:
-            families.append(ipaddress.ip_address(text).version)
-        except ValueError:
-            reason = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"
-            problems.append(invalid(path / index, text, reason))
-    if len(ips) > 1 and not problems and len(set(families)) != len(families):
-        shown = [one["ip"] for one in ips]
-        reason = "may specify no more than one IP for each IP family"
-        problems.append(invalid(path, shown, reason))
-    return problems
 
 
 def selectable(pod: Object) -> dict[str, str]:
@@ -284,7 +322,7 @@ POD = Rules(
         prepare_update=_prepare_update,
         prepare_status=_prepare_status,
         validate=_validate,
-        validate_status=_validate_status,
+        validate_status=validate_status,
         warnings=pod_warnings,
         selectable_fields=selectable,
         selectable_field_names=tuple(selectable({})),
