@@ -23,7 +23,7 @@ from todoku.controllers.resource_quota import counted_resources, recount
 from todoku.controllers.runner import ALL, enabled
 from todoku.controllers.service_cidr import orphans
 from todoku.controllers.token_cleanup import outlived
-from todoku.controllers.volume_binder import choose
+from todoku.controllers.volume_binder import choose, waiting
 
 # -- which controllers run
 
@@ -235,6 +235,39 @@ def claim(size: str, **spec: object) -> Object:
 def test_a_claim_takes(one, volumes, name):
     found = choose(one, volumes)
     assert (found["metadata"]["name"] if found else None) == name
+
+
+@pytest.mark.parametrize(
+    ("class_name", "class_", "reason", "words"),
+    [
+        ("", None, "FailedBinding", "no storage class is set"),
+        ("gone", None, "ProvisioningFailed", 'storageclass.storage.k8s.io "gone" not found'),
+        ("far", {"provisioner": "x.io/p"}, "ExternalProvisioning", "external provisioner 'x.io/p'"),
+        (
+            "hand", {"provisioner": "kubernetes.io/no-provisioner"},
+            "ProvisioningFailed", "no volume plugin matched name: kubernetes.io/no-provisioner",
+        ),
+        (
+            "late", {"provisioner": "x.io/p", "volumeBindingMode": "WaitForFirstConsumer"},
+            "WaitForFirstConsumer", "waiting for first consumer",
+        ),
+    ],
+)  # fmt: skip
+def test_a_claim_says_what_it_waits_for(class_name, class_, reason, words):
+    _, found, text = waiting(claim("1Gi", storageClassName=class_name), class_)
+    assert found == reason and words in text
+
+
+async def test_a_claim_that_no_volume_fits_has_an_event():
+    async with running_cluster(nodes=("w1",), names=("persistentvolume-binder",)) as cluster:
+        wanted = claim("1Gi", storageClassName="")
+        del wanted["metadata"]["uid"]
+        await cluster.client.create("persistentvolumeclaims", wanted)
+
+        async def told() -> bool:
+            return any(one.startswith("FailedBinding: ") for one in await cluster.events())
+
+        await cluster.eventually(told)
 
 
 async def test_claims_bind_are_protected_while_used_and_release_their_volume():

@@ -54,6 +54,38 @@ def choose(claim: Object, volumes: Sequence[Object]) -> Object | None:
     return min(reserved or candidates, key=lambda v: (size(v), v["metadata"]["name"]), default=None)
 
 
+def waiting(claim: Object, class_: Object | None) -> tuple[str, str, str]:
+    """The event of a claim that no volume fits: type, reason, message.  `class_` is its StorageClass if there is one."""
+    name = _class_name(claim)
+    if _late(class_) and SELECTED_NODE not in (claim["metadata"].get("annotations") or {}):
+        text = "waiting for first consumer to be created before binding"
+        return "Normal", "WaitForFirstConsumer", text
+    if not name:
+        text = "no persistent volumes available for this claim and no storage class is set"
+        return "Normal", "FailedBinding", text
+    if class_ is None:
+        return "Warning", "ProvisioningFailed", f'storageclass.storage.k8s.io "{name}" not found'
+    provisioner = class_.get("provisioner", "")
+    if provisioner.startswith("kubernetes.io/"):
+        text = f"no volume plugin matched name: {provisioner}"
+        return "Warning", "ProvisioningFailed", text
+    return (
+        "Normal",
+        "ExternalProvisioning",
+        f"Waiting for a volume to be created either by the external provisioner '{provisioner}' or manually by the"
+        " system administrator. If volume creation is delayed, please verify that the provisioner is running and"
+        " correctly registered.",
+    )
+
+
+def _class_name(claim: Object) -> str:
+    return str(claim["spec"].get("storageClassName") or "")
+
+
+def _late(class_: Object | None) -> bool:
+    return class_ is not None and class_.get("volumeBindingMode") == "WaitForFirstConsumer"
+
+
 def _refers(reference: Object, claim: Object) -> bool:
     meta = claim["metadata"]
     same = (reference.get("namespace"), reference.get("name")) == (meta["namespace"], meta["name"])
@@ -99,11 +131,13 @@ class VolumeBinderController(Controller):
                 await self._phase(claim, {"phase": "Lost"})
             elif phase is None:
                 await self._phase(claim, {"phase": "Pending"})
+            if not claim["spec"].get("volumeName"):
+                self.recorder.event(claim, *waiting(claim, self._class(claim)))
             return
         notes = claim["metadata"].get("annotations") or {}
         if (
             not claim["spec"].get("volumeName")
-            and self._waits(claim)
+            and _late(self._class(claim))
             and SELECTED_NODE not in notes
         ):
             return
@@ -115,9 +149,8 @@ class VolumeBinderController(Controller):
                 "phase": "Bound", "accessModes": spec.get("accessModes"), "capacity": spec.get("capacity"),
             })  # fmt: skip
 
-    def _waits(self, claim: Object) -> bool:
-        found = self.classes.get(Key("", claim["spec"].get("storageClassName") or ""))
-        return found is not None and found.get("volumeBindingMode") == "WaitForFirstConsumer"
+    def _class(self, claim: Object) -> Object | None:
+        return self.classes.get(Key("", _class_name(claim)))
 
     async def _bind_volume(self, volume: Object, claim: Object) -> Object:
         meta = claim["metadata"]
