@@ -19,6 +19,14 @@ StoreIt = Callable[[Object], Awaitable[Cached]]
 
 
 @dataclass(frozen=True, slots=True)
+class Seen:
+    """An object of another kind that admission sees instead: made from the object, and written back to it."""
+
+    read: Callable[[Object], Object]
+    write: Callable[[Object, Object], Object]
+
+
+@dataclass(frozen=True, slots=True)
 class Wish:
     """What a write wants to store instead of `old` (None: it is new), and how that is checked."""
 
@@ -28,6 +36,7 @@ class Wish:
     problems: Problems
     track: bool = True  # keep managedFields
     admission: bool = True
+    seen: Seen | None = None
 
 
 async def admitted(engine: Engine, context: Context, wish: Wish, store: StoreIt) -> Cached:
@@ -37,12 +46,15 @@ async def admitted(engine: Engine, context: Context, wish: Wish, store: StoreIt)
     """
     old = wish.old
     attributes = attributes_of(context, wish.operation, wish.new, old)
+    if wish.seen:
+        attributes.object = wish.seen.read(wish.new)
+        attributes.old = wish.seen.read(old) if old is not None else None
     plugins = engine.components.admission if wish.admission and not context.internal else ()
     await mutate(plugins, attributes)
     assert attributes.object is not None
     if attributes.object is not wish.new and attributes.kind == context.served.resource.gvk:
         attributes.object = bodies.readmitted(context, attributes.object)
-    final = attributes.object
+    final = wish.seen.write(wish.new, attributes.object) if wish.seen else attributes.object
     allocation = await _allocate(engine, context, final, old)
     try:
         if wish.track:
@@ -98,16 +110,15 @@ def attributes_of(
         name=info.name or about.get("metadata", {}).get("name", ""),
         object=new,
         old=old,
-        options=_options(context, operation),
+        options=_options(context, operation) if operation != "CONNECT" else {},
         dry_run=context.dry_run,
         warnings=context.warnings,
     )
 
 
 def _options(context: Context, operation: Operation) -> Object:
+    """The options of the operation, whatever request led to it: a patch updates or creates."""
     kind = {"CREATE": "CreateOptions", "UPDATE": "UpdateOptions"}.get(operation, "DeleteOptions")
-    if context.info.verb == "patch":
-        kind = "PatchOptions"
     options: Object = {"kind": kind, "apiVersion": "meta.k8s.io/v1"}
     if context.dry_run:
         options["dryRun"] = ["All"]

@@ -153,7 +153,11 @@ async def _scale(engine: Engine, context: Context) -> Answer:
         def make(old: Object) -> Object:
             return scales.write(old, body, paths)
 
-    written = await writes.modify(engine, context, writes.main_change(served, make))
+    seen = admitting.Seen(
+        lambda obj: scales.read(obj, paths), lambda obj, scale: scales.write(obj, scale, paths)
+    )
+    change = replace(writes.main_change(served, make), seen=seen)
+    written = await writes.modify(engine, context, change)
     await conversion.prepare(engine.components.converter, served, [written.cached])
     return Answer(dumps(scales.read(served.view(written.cached), paths)))
 

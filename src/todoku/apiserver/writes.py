@@ -13,7 +13,7 @@ from todoku.api import errors, validation
 from todoku.api.errors import FieldError
 from todoku.api.meta import Object, copy
 from todoku.apiserver import admitting, bodies, conversion, deletes, metadata
-from todoku.apiserver.admitting import Wish
+from todoku.apiserver.admitting import Seen, Wish
 from todoku.apiserver.catalog import Served
 from todoku.apiserver.commits import Raced, put, remove
 from todoku.apiserver.context import Context, Engine
@@ -134,6 +134,7 @@ class Change:
     on_missing: Callable[[], Awaitable[Written]] | None = None
     defaults: bool = True
     admission: bool = True
+    seen: Seen | None = None  # what admission sees, if the subresource has a kind of its own
     track: bool = True  # managedFields; apply makes its own
     # For patches, whose result is checked as if it had been sent.
     patched: bodies.Patched | None = None
@@ -231,7 +232,15 @@ async def _modify_once(engine: Engine, context: Context, change: Change, current
             return current
         return await put(engine, served, final, current, dry_run=context.dry_run)
 
-    wish = Wish("UPDATE", new, old, change.problems, track=change.track, admission=change.admission)
+    wish = Wish(
+        "UPDATE",
+        new,
+        old,
+        change.problems,
+        track=change.track,
+        admission=change.admission,
+        seen=change.seen,
+    )
     return await admitting.admitted(engine, context, wish, store)
 
 

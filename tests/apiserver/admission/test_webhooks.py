@@ -415,3 +415,53 @@ def test_an_object_matches_by_its_old_labels_too():
 def test_answers_in_v1beta1_need_no_uid():
     answer = {"kind": "AdmissionReview", "response": {"allowed": True}}
     assert verdict_of(answer, "x", "v1beta1").allowed
+
+
+async def test_a_webhook_for_scales_sees_and_changes_scales(api, hooks):
+    template = {"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [{"name": "c", "image": "i"}]}}  # fmt: skip
+    spec = {"selector": {"matchLabels": {"a": "b"}}, "template": template}
+    path = "/apis/apps/v1/namespaces/default/deployments"
+    await api.request("POST", path, {"metadata": {"name": "d"}, "spec": spec})
+    hooks.answers["m"] = lambda request: patched(
+        {"op": "replace", "path": "/spec/replicas", "value": request["object"]["spec"]["replicas"] + 1}
+    )  # fmt: skip
+    rule = {"operations": ["UPDATE"], "apiGroups": ["apps"], "apiVersions": ["v1"], "resources": ["deployments/scale"]}  # fmt: skip
+    await configure(api, "Mutating", "m", hooks.hook("m", rules=[rule]))
+    patch = {"spec": {"replicas": 3}}
+    merge = "application/merge-patch+json"
+    code, got = await api.request(
+        "PATCH", f"{path}/d/scale?fieldManager=me", patch, content_type=merge
+    )
+    assert (code, got["spec"]["replicas"]) == (200, 4)
+    request = hooks.seen[-1][1]
+    assert [request[one]["kind"] for one in ("kind", "object", "oldObject")] == ["Scale"] * 3
+    assert request["options"] == {
+        "kind": "UpdateOptions", "apiVersion": "meta.k8s.io/v1", "fieldManager": "me",
+    }  # fmt: skip
+    assert (await api.request("GET", f"{path}/d"))[1]["spec"]["replicas"] == 4
+
+
+@pytest.mark.parametrize("method", ["GET", "POST"])
+async def test_a_webhook_denies_attaching(api, hooks, method):
+    await api.request(
+        "POST", "/api/v1/namespaces/default/serviceaccounts", {"metadata": {"name": "default"}}
+    )
+    pods = "/api/v1/namespaces/default/pods"
+    spec = {"nodeName": "n", "containers": [{"name": "c", "image": "i"}]}
+    assert (await api.request("POST", pods, {"metadata": {"name": "p"}, "spec": spec}))[0] == 201
+    hooks.answers["v"] = lambda request: {"allowed": False, "status": {"message": "not allowed"}}
+    rule = {"operations": ["CONNECT"], "apiGroups": [""], "apiVersions": ["v1"], "resources": ["pods/attach"]}  # fmt: skip
+    await configure(api, "Validating", "v", hooks.hook("v", rules=[rule]))
+    upgrade = {
+        "GET": {"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Version": "13",
+                "Sec-WebSocket-Key": "AAAAAAAAAAAAAAAAAAAAAA==", "Sec-WebSocket-Protocol": "v5.channel.k8s.io"},
+        "POST": {"Connection": "Upgrade", "Upgrade": "SPDY/3.1", "X-Stream-Protocol-Version": "v4.channel.k8s.io"},
+    }  # fmt: skip
+    query = "?container=c&stdin=true&stdout=true"
+    code, status = await api.request(method, f"{pods}/p/attach{query}", headers=upgrade[method])
+    assert (code, status["kind"]) == (400, "Status")
+    assert status["message"] == 'admission webhook "v.example.com" denied the request: not allowed'
+    request = hooks.seen[-1][1]
+    assert (request["operation"], request["subResource"]) == ("CONNECT", "attach")
+    assert request["object"]["kind"] == "PodAttachOptions"
+    assert request["options"] is None
