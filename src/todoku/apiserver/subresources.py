@@ -23,7 +23,7 @@ from todoku.apiserver import (
     writes,
 )
 from todoku.apiserver.answer import Answer, shown
-from todoku.apiserver.config import Call, Connector, Handler
+from todoku.apiserver.config import Attributes, Call, Connector, Handler
 from todoku.apiserver.context import Context, Engine
 from todoku.apiserver.encoding import dumps
 from todoku.apiserver.negotiation import PLAIN
@@ -71,10 +71,22 @@ async def _connect(
     if context.info.subresource != "log":
         options = _connect_options(context, request)
         attributes = admitting.attributes_of(context, "CONNECT", options, None)
-        await admitting.mutate(engine.components.admission, attributes)
-        for plugin in engine.components.admission:
-            await plugin.validate(attributes)
+        await _admit(engine, attributes)
     return await connector.connect(request, user=context.user, info=context.info, parent=parent)
+
+
+async def _admit_creation(engine: Engine, context: Context, obj: Object) -> Object:
+    """What is created but not stored, as mutating admission leaves it."""
+    attributes = admitting.attributes_of(context, "CREATE", obj, None)
+    await _admit(engine, attributes)
+    return attributes.object or obj
+
+
+async def _admit(engine: Engine, attributes: Attributes) -> None:
+    """Admission of what is not stored."""
+    await admitting.mutate(engine.components.admission, attributes)
+    for plugin in engine.components.admission:
+        await plugin.validate(attributes)
 
 
 def _connect_options(context: Context, request: web.BaseRequest) -> Object:
@@ -101,6 +113,8 @@ async def handled(
     body: Object = {}
     if context.info.verb != "get":
         body = bodies.read_object(context, sub.kind if sub else None)
+    if context.info.verb == "create":
+        body = await _admit_creation(engine, context, body)
     call = Call(
         user=context.user,
         info=context.info,
@@ -182,10 +196,7 @@ async def bind(engine: Engine, context: Context) -> Answer:
         return None
 
     change = Change(make=make, prepare=keep, problems=lambda new, old: [], admission=False)
-    attributes = admitting.attributes_of(inner, "CREATE", binding, None)
-    await admitting.mutate(engine.components.admission, attributes)
-    for plugin in engine.components.admission:
-        await plugin.validate(attributes)
+    binding = await _admit_creation(engine, inner, binding)
     await writes.modify(engine, inner, change)
     return Answer(dumps(_success()), code=201)
 
@@ -197,10 +208,7 @@ async def _evict(engine: Engine, context: Context) -> Answer:
     context.dry_run = context.dry_run or options.dry_run
     cached = await reads.get(engine, context)
     pod = cached.object()
-    attributes = admitting.attributes_of(context, "CREATE", eviction, None)
-    await admitting.mutate(engine.components.admission, attributes)
-    for plugin in engine.components.admission:
-        await plugin.validate(attributes)
+    await _admit_creation(engine, context, eviction)
     objects = EngineObjects.of(engine)
     for _ in range(10):
         budgets = objects.list("poddisruptionbudgets.policy", context.info.namespace)

@@ -465,3 +465,26 @@ async def test_a_webhook_denies_attaching(api, hooks, method):
     assert (request["operation"], request["subResource"]) == ("CONNECT", "attach")
     assert request["object"]["kind"] == "PodAttachOptions"
     assert request["options"] is None
+
+
+async def test_reviews_are_admitted_like_what_is_stored(api, hooks):
+    hooks.answers["v"] = lambda request: {"allowed": False}
+    rule = {
+        "operations": ["CREATE"], "apiGroups": ["authorization.k8s.io"], "apiVersions": ["v1"],
+        "resources": ["subjectaccessreviews"],
+    }  # fmt: skip
+    await configure(api, "Validating", "v", hooks.hook("v", rules=[rule]))
+    review = {"spec": {"user": "ann", "nonResourceAttributes": {"path": "/", "verb": "get"}}}
+    path = "/apis/authorization.k8s.io/v1/subjectaccessreviews"
+    assert (await api.request("POST", path, review))[0] == 400
+    assert [request["kind"]["kind"] for _, request in hooks.seen] == ["SubjectAccessReview"]
+
+
+async def test_what_somebody_may_do_can_be_asked_of_a_namespace_that_is_not_there(api):
+    attributes = {"namespace": "none", "verb": "get", "resource": "pods"}
+    path = "/apis/authorization.k8s.io/v1/namespaces/none/localsubjectaccessreviews"
+    body = {
+        "metadata": {"namespace": "none"},
+        "spec": {"user": "a", "resourceAttributes": attributes},
+    }
+    assert (await api.request("POST", path, body))[0] == 201

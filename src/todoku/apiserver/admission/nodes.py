@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from todoku.api.errors import Conflict, NotFound
 from todoku.api.meta import Object
 from todoku.apiserver.admission.base import Plugin, creates, is_mirror_pod, new_object, refusal
 from todoku.apiserver.config import Attributes, Objects
@@ -106,6 +107,10 @@ def _check_pod(objects: Objects, attributes: Attributes, node: str) -> None:
             attributes,
             f"node {_quoted(node)} can only {verb} pods with spec.nodeName set to itself",
         )
+    old, new = attributes.old, attributes.object
+    if subresource == "status" and old and new and _labels(new) != _labels(old):
+        text = f"node {_quoted(node)} cannot update labels through pod status"
+        raise refusal(attributes, text)
 
 
 def _check_mirror_pod(attributes: Attributes, node: str) -> None:
@@ -133,13 +138,20 @@ def _check_node(objects: Objects, attributes: Attributes, node: str) -> None:
     new, old = new_object(attributes), attributes.old
     if old is not None and _without_own(new.get("spec")) != _without_own(old.get("spec")):
         raise refusal(attributes, f"node {_quoted(node)} is not allowed to modify taints")
+    if old is not None and _owners(new) != _owners(old):
+        raise refusal(attributes, f"node {_quoted(node)} is not allowed to modify ownerReferences")
     changed = _forbidden_labels(_labels(new), _labels(old) if old else {})
     if changed:
-        raise refusal(attributes, f"is not allowed to modify labels: {', '.join(sorted(changed))}")
+        what = "modify labels" if old is not None else "set the following labels"
+        raise refusal(attributes, f"is not allowed to {what}: {', '.join(sorted(changed))}")
 
 
 def _without_own(spec: object) -> object:
     return (spec or {}).get("taints") or [] if isinstance(spec, dict) else []
+
+
+def _owners(node: Object) -> object:
+    return node["metadata"].get("ownerReferences") or []
 
 
 def _labels(node: Object) -> Mapping[str, str]:
@@ -171,17 +183,43 @@ def _check_own_name(objects: Objects, attributes: Attributes, node: str) -> None
         )
 
 
+def _check_account(objects: Objects, attributes: Attributes, node: str) -> None:
+    """A token that a node asks for is bound to a pod of its own."""
+    if attributes.operation != "CREATE" or attributes.subresource != "token":
+        return
+    ref = (new_object(attributes).get("spec") or {}).get("boundObjectRef")
+    if ref is None or ref.get("kind") != "Pod" or not ref.get("name"):
+        raise refusal(attributes, "node requested token not bound to a pod")
+    if not ref.get("uid"):
+        raise refusal(attributes, "node requested token with a pod binding without a uid")
+    pod = objects.get("pods", ref["name"], attributes.namespace)
+    if pod is None:
+        raise NotFound.of("pods", ref["name"])
+    if pod["metadata"]["uid"] != ref["uid"]:
+        text = (
+            f"the UID in the bound object reference ({ref['uid']}) does not match the UID in record. "
+            "The object might have been deleted and then recreated"
+        )
+        raise Conflict.of("pods", ref["name"], text)
+    if pod["spec"].get("nodeName") != node:
+        text = "node requested token bound to a pod scheduled on a different node"
+        raise refusal(attributes, text)
+
+
 def _check_lease(objects: Objects, attributes: Attributes, node: str) -> None:
     if attributes.namespace != "kube-node-lease":
         raise refusal(
             attributes, 'can only access leases in the "kube-node-lease" system namespace'
         )
-    _check_own_name(objects, attributes, node)
+    if attributes.name != node:
+        text = "can only access node lease with the same name as the requesting node"
+        raise refusal(attributes, text)
 
 
 _CHECKS = {
     "pods": _check_pod,
     "nodes": _check_node,
+    "serviceaccounts": _check_account,
     "leases.coordination.k8s.io": _check_lease,
     "csinodes.storage.k8s.io": _check_own_name,
 }
