@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from todoku.api import validation
-from todoku.api.errors import FieldError, Path, required
+from todoku.api.errors import FieldError, Path
 from todoku.api.meta import Object
 from todoku.api.resource import Column, Strategy
 from todoku.api.resources.generic import (
@@ -147,61 +146,6 @@ RESOURCE_SLICE = Rules(
         AGE,
     ),
     row=_slice_row,
-)
-
-
-def _validate_capacity(new: Object, old: Object | None) -> list[FieldError]:
-    name = new.get("storageClassName") or ""
-    path = Path("storageClassName")
-    problems = [required(path)] if not name else []
-    problems += [
-        FieldError(path, "FieldValueInvalid", f'Invalid value: "{name}": {text}')
-        for text in (validation.dns1123_subdomain(name) if name else ())
-    ]
-    if old is not None:
-        for field in ("nodeTopology", "storageClassName"):
-            problems += immutable(new.get(field), old.get(field), Path(field))
-    return problems
-
-
-CSI_STORAGE_CAPACITY = Rules(
-    strategy=Strategy(validate=_validate_capacity, has_status=False, has_generation=False),
-    columns=(
-        NAME,
-        Column(name="StorageClassName", documents="storage.v1.CSIStorageCapacity.storageClassName"),
-        Column(name="Capacity", documents="storage.v1.CSIStorageCapacity.capacity"),
-    ),
-    row=lambda obj: [
-        obj["metadata"]["name"],
-        obj.get("storageClassName", ""),
-        obj.get("capacity", "<unset>"),
-    ],
-)
-
-
-def _validate_attributes(new: Object, old: Object | None) -> list[FieldError]:
-    problems = [] if new.get("driverName") else [required(Path("driverName"))]
-    if not new.get("parameters"):
-        problems.append(required(Path("parameters"), "must contain at least one key/value pair"))
-    if old is not None:
-        for field in ("driverName", "parameters"):
-            problems += immutable(new.get(field), old.get(field), Path(field))
-    return problems
-
-
-VOLUME_ATTRIBUTES_CLASS = Rules(
-    strategy=Strategy(
-        validate=_validate_attributes,
-        has_status=False,
-        has_generation=False,
-        delete_returns_object=True,
-    ),
-    columns=(
-        NAME,
-        Column(name="DriverName", documents="storage.v1.VolumeAttributesClass.driverName"),
-        AGE,
-    ),
-    row=lambda obj: [obj["metadata"]["name"], obj.get("driverName", ""), created(obj)],
 )
 
 
