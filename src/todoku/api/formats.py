@@ -5,6 +5,7 @@ Each function gives the FieldErrors of one value at `path`; `*_problems` functio
 
 from __future__ import annotations
 
+import ipaddress
 import re
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -171,3 +172,17 @@ def _condition(one: Object, at: Path) -> list[FieldError]:
     if len((one.get("message") or "").encode()) > _MAX_MESSAGE_BYTES:
         problems.append(too_long(at / "message", _MAX_MESSAGE_BYTES))
     return problems
+
+
+def interface_address(value: str, path: Path) -> list[FieldError]:
+    """An address with the length of its network (IsValidInterfaceAddress)."""
+    try:
+        parsed = ipaddress.ip_interface(value) if "/" in value else None
+    except ValueError:
+        parsed = None
+    if parsed is None:
+        text = "must be a valid address in CIDR form, (e.g. 10.9.8.7/24 or 2001:db8::1/64)"
+        return [invalid(path, value, text)]
+    if str(parsed) != value:
+        return [invalid(path, value, f'must be in canonical form ("{parsed}")')]
+    return []

@@ -1,27 +1,28 @@
-"""Dynamic resource allocation (resource.k8s.io/v1), CSIStorageCapacity and VolumeAttributesClass (storage.k8s.io/v1)."""
+"""Dynamic resource allocation (resource.k8s.io/v1), and ComponentStatus (core/v1)."""
 
 from __future__ import annotations
 
 from dataclasses import replace
 from typing import Any
 
-from todoku.api.errors import FieldError, Path
 from todoku.api.meta import Object
 from todoku.api.resource import Column, Strategy
+from todoku.api.resources.claim_validation import (
+    claim_problems,
+    claim_status_problems,
+    class_problems,
+    template_problems,
+)
 from todoku.api.resources.generic import (
     AGE,
     NAME,
     clear_status,
-    generic_strategy,
-    keep_all_but_status,
+    keep_all_but_own_status,
     keep_status,
 )
 from todoku.api.resources.rules import Rules
+from todoku.api.resources.slice_validation import slice_problems
 from todoku.api.tables import created
-from todoku.api.validation import immutable
-
-_V1 = "io.k8s.api.resource.v1"
-_SPEC = Path("spec")
 
 
 def _default_requests(devices: Any) -> None:
@@ -46,24 +47,6 @@ def _default_template(obj: Object) -> None:
     _default_requests((obj.setdefault("spec", {}).get("spec") or {}).get("devices"))
 
 
-_CLAIM = generic_strategy(f"{_V1}.ResourceClaim", has_status=False)
-_TEMPLATE = generic_strategy(f"{_V1}.ResourceClaimTemplate", has_status=False)
-
-
-def _validate_claim(new: Object, old: Object | None) -> list[FieldError]:
-    problems = _CLAIM.validate(new, old)
-    if old is not None:
-        problems += immutable(new.get("spec"), old.get("spec"), _SPEC)
-    return problems
-
-
-def _validate_template(new: Object, old: Object | None) -> list[FieldError]:
-    problems = _TEMPLATE.validate(new, old)
-    if old is not None:
-        problems += immutable(new.get("spec"), old.get("spec"), _SPEC)
-    return problems
-
-
 def _state(obj: Object) -> str:
     status = obj.get("status") or {}
     states = ["deleted"] if obj["metadata"].get("deletionTimestamp") else []
@@ -85,8 +68,9 @@ RESOURCE_CLAIM = Rules(
         default=_default_claim,
         prepare_create=clear_status,
         prepare_update=keep_status,
-        prepare_status=keep_all_but_status,
-        validate=_validate_claim,
+        prepare_status=keep_all_but_own_status,
+        validate=claim_problems,
+        validate_status=claim_status_problems,
         has_generation=False,
         delete_returns_object=True,
     ),
@@ -104,7 +88,7 @@ RESOURCE_CLAIM = Rules(
 RESOURCE_CLAIM_TEMPLATE = Rules(
     strategy=Strategy(
         default=_default_template,
-        validate=_validate_template,
+        validate=template_problems,
         has_status=False,
         has_generation=False,
         delete_returns_object=True,
@@ -128,11 +112,11 @@ def _slice_fields(obj: Object) -> dict[str, str]:
     return {"spec.nodeName": spec.get("nodeName", ""), "spec.driver": spec.get("driver", "")}
 
 
-_SLICE = generic_strategy(f"{_V1}.ResourceSlice", has_status=False)
+DEVICE_CLASS = Rules(strategy=Strategy(validate=class_problems, has_status=False))
 
 RESOURCE_SLICE = Rules(
     strategy=Strategy(
-        validate=_SLICE.validate,
+        validate=slice_problems,
         selectable_fields=_slice_fields,
         selectable_field_names=("spec.nodeName", "spec.driver"),
         has_status=False,
