@@ -51,6 +51,8 @@ PLAIN_STATUS = {
     "flowschemas.flowcontrol.apiserver.k8s.io",
     "prioritylevelconfigurations.flowcontrol.apiserver.k8s.io",
     "validatingadmissionpolicies.admissionregistration.k8s.io",
+    "resourceclaims.resource.k8s.io",
+    "volumeattachments.storage.k8s.io",
 }
 # Whose plain delete orphans what they own, by a finalizer.
 ORPHANING = {"replicationcontrollers", "jobs.batch"}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 from todoku.api.meta import Object
@@ -57,12 +56,6 @@ def _state(obj: Object) -> str:
     return ",".join(states) or "pending"
 
 
-DEVICE_CLASS = Rules(
-    strategy=replace(
-        generic_strategy(f"{_V1}.DeviceClass", has_status=False), delete_returns_object=True
-    )
-)
-
 RESOURCE_CLAIM = Rules(
     strategy=Strategy(
         default=_default_claim,
@@ -112,7 +105,9 @@ def _slice_fields(obj: Object) -> dict[str, str]:
     return {"spec.nodeName": spec.get("nodeName", ""), "spec.driver": spec.get("driver", "")}
 
 
-DEVICE_CLASS = Rules(strategy=Strategy(validate=class_problems, has_status=False))
+DEVICE_CLASS = Rules(
+    strategy=Strategy(validate=class_problems, has_status=False, delete_returns_object=True)
+)
 
 RESOURCE_SLICE = Rules(
     strategy=Strategy(
