@@ -36,9 +36,9 @@ def test_unknown_fields_are_pruned_and_named():
     value["metadata"]["unknown"] = "x"
     assert schema.prune(value) == obj({"a": 1, "open": {"c": 3}})
     assert schema.unknown(value) == [
+        'unknown field "extra"',
         'unknown field "metadata.unknown"',
         'unknown field "spec.b"',
-        'unknown field "extra"',
     ]
 
 

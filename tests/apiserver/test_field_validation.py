@@ -93,3 +93,44 @@ async def test_finalizers_of_custom_objects_need_no_domain_but_a_warning_says_so
     status, refusal = await api.request("POST", "/api/v1/namespaces/default/configmaps", config)
     assert status == 422
     assert "neither a standard finalizer name nor is it fully qualified" in refusal["message"]
+
+
+WIDGET = {
+    "apiVersion": "example.com/v1",
+    "kind": "Widget",
+    "metadata": {"name": "a"},
+    "spec": {"size": 1},
+}
+UNREADABLE = 'Widget in version "v1" cannot be handled as a Widget: json: cannot unmarshal'
+
+
+@pytest.mark.parametrize(
+    ("change", "code", "told"),
+    [
+        ({"kind": "Other"}, 422, 'Widget.example.com "a" is invalid: kind: Invalid value: "Other": must be Widget'),
+        (
+            {"apiVersion": "example.com/v2"}, 400,
+            "the API version in the data (example.com/v2) does not match the expected API version (example.com/v1)",
+        ),
+        ({"metadata": "x"}, 400, f"{UNREADABLE} string into Go value of type v1.ObjectMeta"),
+        (
+            {"metadata": {"name": "a", "labels": {"a": 1}}}, 400,
+            f"{UNREADABLE} number into Go struct field ObjectMeta.labels of type string",
+        ),
+    ],
+    ids=["kind", "version", "metadata", "labels"],
+)  # fmt: skip
+async def test_a_custom_object_of_another_form_is_refused(api, change, code, told):
+    await establish(api)
+    status, refusal = await api.request("POST", WIDGETS, WIDGET | change)
+    assert (status, refusal["message"]) == (code, told)
+
+
+async def test_custom_objects_do_not_travel_as_protobuf(api):
+    await establish(api)
+    kind = "application/vnd.kubernetes.protobuf"
+    status, refusal = await api.request("POST", WIDGETS, b"k8s\0", content_type=kind)
+    assert status == 415
+    assert refusal["message"].endswith(
+        "accepted media types include: application/json, application/yaml"
+    )

@@ -62,6 +62,15 @@ async def test_a_hashed_address_may_be_kept_for_ever(api):
     assert "immutable" in response.headers["Cache-Control"]
 
 
+async def test_an_address_with_an_old_hash_leads_to_the_new_one(api):
+    _, index = await api.request("GET", "/openapi/v3")
+    async with api.session.get(
+        f"{api.url}/openapi/v3/api/v1?hash=OLD", allow_redirects=False
+    ) as response:
+        assert response.status == 301
+        assert response.headers["Location"] == index["paths"]["api/v1"]["serverRelativeURL"]
+
+
 async def test_kubectl_gets_the_v2_document_in_protobuf(api):
     response, data = await api.raw("GET", "/openapi/v2", accept=PROTOBUF)
     assert response.headers["Content-Type"] == PROTOBUF.replace("@", ".")

@@ -14,6 +14,7 @@ import yaml
 from todoku.api import decoding, errors, goformat, keeping, schemas
 from todoku.api.meta import GroupVersionKind, Object, gvk_of
 from todoku.api.schemas import Type
+from todoku.apiserver import custom_bodies
 from todoku.apiserver.context import Context
 from todoku.apiserver.encoding import dumps
 from todoku.apiserver.negotiation import JSON, PROTOBUF, YAML
@@ -41,9 +42,13 @@ def decode(content_type: str, body: bytes) -> tuple[Object, list[str]]:
     if media == YAML:
         value, duplicates = parse_yaml(body)
         return _object(value), duplicates
-    raise errors.UnsupportedMediaType(
+    raise _unknown_format(JSON, YAML, PROTOBUF)
+
+
+def _unknown_format(*accepted: str) -> errors.UnsupportedMediaType:
+    return errors.UnsupportedMediaType(
         "the body of the request was in an unknown format - accepted media types include:"
-        f" {JSON}, {YAML}, {PROTOBUF}"
+        f" {', '.join(accepted)}"
     )
 
 
@@ -142,6 +147,9 @@ def _go_word(value: Any) -> str:
 def read_object(context: Context, kind: GroupVersionKind | None = None) -> Object:
     """The object of a create or update: of `kind`, or of the kind and version that the path says."""
     word = (kind or context.served.resource.gvk).kind
+    media = media_type(context.content_type)
+    if context.served.custom is not None and kind is None and media == PROTOBUF:
+        raise _unknown_format(JSON, YAML)  # what has no Go type has no message either
     try:
         obj, duplicates = decode(context.content_type, context.body)
     except errors.BadRequest as error:
@@ -150,9 +158,11 @@ def read_object(context: Context, kind: GroupVersionKind | None = None) -> Objec
         ) from error
     if kind is None or kind == context.served.resource.gvk:
         wanted, type_ = context.served.resource.gvk, context.served.type
+        custom = context.served.custom is not None
     else:
         wanted, type_ = kind, schemas.type_of(schemas.names_by_kind()[kind])
-    settle_kind(obj, wanted)
+        custom = False
+    settle_kind(obj, wanted, custom=custom)
     return checked(context, obj, type_, wanted, duplicates)
 
 
@@ -189,8 +199,12 @@ def _yaml_duplicates(duplicates: list[str]) -> str:
     return "\n  ".join(["yaml: unmarshal errors:", *duplicates])
 
 
-def settle_kind(obj: Object, wanted: GroupVersionKind) -> None:
+def settle_kind(obj: Object, wanted: GroupVersionKind, *, custom: bool = False) -> None:
     """Missing kind, apiVersion and metadata are filled in; other ones than wanted are refused."""
+    if custom:
+        custom_bodies.settle_kind(obj, wanted)
+        custom_bodies.check_metadata(obj["metadata"], wanted)
+        return
     word, found = wanted.kind, _declared(obj, wanted)
     if found != wanted:
         if (found.group, found.kind) == (wanted.group, word) and found in schemas.names_by_kind():
@@ -247,7 +261,7 @@ def _unknown(context: Context, obj: Object, type_: Type, kind: GroupVersionKind)
     """
     custom = context.served.custom
     if custom is not None and kind == context.served.resource.gvk:
-        decoding.check_types(obj, _METADATA, kind=kind.kind, version=kind.version)
+        custom_bodies.check_metadata(obj["metadata"], kind)
         unknown = decoding.strict_problems(obj, _METADATA)
         return list(dict.fromkeys([*unknown, *custom.unknown(obj)]))
     decoding.check_types(obj, type_, kind=kind.kind, version=kind.version)
@@ -271,9 +285,7 @@ def readmitted(context: Context, obj: Object) -> Object:
     served = context.served
     try:
         if served.custom is not None:
-            decoding.check_types(
-                obj, _METADATA, kind=served.resource.kind, version=served.resource.version
-            )
+            custom_bodies.check_metadata(obj.get("metadata"), served.resource.gvk)
         else:
             gvk = served.resource.gvk
             decoding.check_types(obj, served.type, kind=gvk.kind, version=gvk.version)

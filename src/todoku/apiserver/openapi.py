@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections import ChainMap
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 from todoku import KUBERNETES_VERSION, __version__
@@ -27,6 +27,7 @@ class Document:
     content_type: str
     etag: str  # with its quotes
     immutable: bool = False  # its address carries its hash
+    moved: str = ""  # where it is now, if the address carried another hash
 
 
 class Remote(Protocol):
@@ -64,9 +65,11 @@ class OpenApi:
         if name not in self._groups:
             return None
         document = self._v3(name)
-        if wanted_hash and document.etag == f'"{wanted_hash}"':
-            return Document(document.data, document.content_type, document.etag, immutable=True)
-        return document
+        if not wanted_hash:
+            return document
+        if document.etag == f'"{wanted_hash}"':
+            return replace(document, immutable=True)
+        return replace(document, moved=f"/openapi/v3/{name}?hash={self._hashes[name]}")
 
     def _refresh(self) -> None:
         version = self._catalog.version, self._remote.version if self._remote else 0

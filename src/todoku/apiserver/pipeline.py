@@ -312,6 +312,8 @@ class Pipeline:
         )
         if document is None:
             raise errors.NotFound("the server could not find the requested resource")
+        if document.moved:
+            return web.Response(status=301, headers={"Location": document.moved})
         cache = "public, immutable" if document.immutable else "no-cache, private"
         headers = {"ETag": document.etag, "Vary": "Accept", "Cache-Control": cache}
         if document.etag in request.headers.get("If-None-Match", ""):

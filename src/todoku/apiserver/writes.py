@@ -246,7 +246,7 @@ async def _modify_once(engine: Engine, context: Context, change: Change, current
 
 def _check_identity(served: Served, new: Object, old: Object, *, patched: bool) -> None:
     """A change is of this object: kind, name, namespace and uid stay.  Raises BadRequest, Invalid, Conflict."""
-    bodies.settle_kind(new, served.resource.gvk)
+    bodies.settle_kind(new, served.resource.gvk, custom=served.custom is not None)
     fresh, stored = new["metadata"], old["metadata"]
     check_name(fresh.get("name", ""), stored["name"])
     if fresh.get("namespace"):

@@ -37,8 +37,8 @@ class Structural:
         return _pruned_meta(out)
 
     def unknown(self, obj: Object) -> list[str]:
-        """`unknown field "spec.x"` for what pruning would remove."""
-        return [] if self.preserve else decoding.strict_problems(obj, self.type)
+        """`unknown field "spec.x"` for what pruning would remove, sorted as upstream answers them."""
+        return [] if self.preserve else sorted(decoding.strict_problems(obj, self.type))
 
     def default(self, obj: Object) -> None:
         """Fill in defaults, in place; nulls that may not be null give way to a default."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 import re
 from collections.abc import Iterator
 from typing import Any
@@ -48,11 +49,15 @@ def _value(
     elif isinstance(value, int | float) and not isinstance(value, bool):
         yield from _number(value, schema, path)
     if "enum" in schema and not any(_same(value, one) for one in schema["enum"]):
-        yield not_supported(path, value, [str(one) for one in schema["enum"]])
+        yield not_supported(path, value, [_listed(one) for one in schema["enum"]])
     if isinstance(value, list):
         yield from _list(value, old, schema, path)
     elif isinstance(value, dict):
         yield from _object(value, old, schema, path, root=root)
+
+
+def _listed(one: Any) -> str:
+    return one if isinstance(one, str) else json.dumps(one, separators=(",", ":"))
 
 
 def _same(one: Any, other: Any) -> bool:
