@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from decimal import Decimal
 from typing import Any
 
 
@@ -40,3 +41,18 @@ def type_name(value: Any) -> str:
     """`%T` of a decoded JSON value."""
     name = kind(value)
     return {"map": "map[string]interface {}", "slice": "[]interface {}"}.get(name, name)
+
+
+def number(value: float) -> str:
+    """A float64 as `%v` prints it: the shortest digits that tell it, with an exponent from a million on."""
+    if value == 0:
+        return "0"
+    sign, digits, exponent = Decimal(repr(float(value))).normalize().as_tuple()
+    assert isinstance(exponent, int)
+    text = "".join(map(str, digits))
+    power = len(text) + exponent - 1
+    minus = "-" if sign else ""
+    if -4 <= power < 6:
+        return minus + format(Decimal(text).scaleb(exponent), "f")
+    mantissa = text[0] + (f".{text[1:]}" if len(text) > 1 else "")
+    return f"{minus}{mantissa}e{'-' if power < 0 else '+'}{abs(power):02d}"

@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from todoku.api import validation
+from todoku.api import goformat, validation
 from todoku.api.crd.formats import format_problem
 from todoku.api.crd.types import EMBEDDED, INT_OR_STRING
 from todoku.api.errors import (
@@ -179,7 +179,7 @@ def _number(value: float, schema: Schema, path: Path) -> Iterator[FieldError]:
 
 
 def _plain(value: float) -> str:
-    return str(int(value)) if float(value).is_integer() else str(value)
+    return goformat.number(value)
 
 
 def _list(value: list[Any], old: Any, schema: Schema, path: Path) -> Iterator[FieldError]:
