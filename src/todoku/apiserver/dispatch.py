@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 
 from aiohttp import web
@@ -12,7 +13,13 @@ from todoku.apiserver import answers, deletes, patching, reads, subresources, wa
 from todoku.apiserver.answer import Answer, shown
 from todoku.apiserver.context import Context, Engine
 from todoku.apiserver.encoding import Cached, dumps
-from todoku.apiserver.http import HttpSink, open_stream
+from todoku.apiserver.http import (
+    HttpSink,
+    MessageSink,
+    is_websocket,
+    open_messages,
+    open_stream,
+)
 
 _PARENT_ONLY = frozenset({"", "status"})
 
@@ -78,11 +85,37 @@ async def _list(engine: Engine, context: Context, _: web.BaseRequest) -> Answer:
 
 async def _watch(engine: Engine, context: Context, request: web.BaseRequest) -> web.StreamResponse:
     wanted = watches.read(engine, context)
+    if is_websocket(request):
+        return await _watch_messages(engine, context, request, wanted)
     response = await open_stream(request, answers.content_type(context.form), context.headers)
     sink = HttpSink(request)
     await watches.serve(engine, context, wanted, sink)
     await response.write_eof()
     return response
+
+
+async def _watch_messages(
+    engine: Engine, context: Context, request: web.BaseRequest, wanted: watches.Wanted
+) -> web.StreamResponse:
+    """A watch whose events are messages; ends when either side has had enough."""
+    socket = await open_messages(request, context.headers)
+    sink = MessageSink(request)
+    async with asyncio.TaskGroup() as tasks:
+        reading = tasks.create_task(_ignore(socket), name="watch-messages")
+        serving = tasks.create_task(
+            watches.serve(engine, context, wanted, sink), name="watch-events"
+        )
+        await asyncio.wait((reading, serving), return_when=asyncio.FIRST_COMPLETED)
+        reading.cancel()
+        serving.cancel()
+    await socket.close()
+    return socket
+
+
+async def _ignore(socket: web.WebSocketResponse) -> None:
+    """Read until the client closes: a watch is told nothing."""
+    async for _ in socket:
+        pass
 
 
 async def _create(engine: Engine, context: Context, _: web.BaseRequest) -> Answer:

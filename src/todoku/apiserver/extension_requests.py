@@ -19,10 +19,11 @@ from todoku.aio import log as logs
 from todoku.api.errors import ApiError, ServiceUnavailable
 from todoku.api.meta import Object
 from todoku.apiserver.config import Objects
+from todoku.apiserver.http import without_token
 from todoku.apiserver.outbound import Outbound, failure_text
 from todoku.apiserver.request import User
 from todoku.apiserver.service_endpoints import endpoints_of
-from todoku.apiserver.streaming import relay, without_token
+from todoku.apiserver.streaming import relay
 
 log = logs.get(__name__)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 from aiohttp import web
 
@@ -55,13 +55,12 @@ class HttpSink:
     aiohttp's own write is a coroutine per watcher and event; with a hundred watchers that is most of the cost.
     """
 
-    __slots__ = ("_chunked", "_request", "_transport")
+    __slots__ = ("_chunked", "_transport")
 
     def __init__(self, request: web.BaseRequest) -> None:
         transport = request.transport
         if transport is None:
             raise ConnectionResetError("the client has left")
-        self._request = request
         self._transport = transport
         self._chunked = request.version >= (1, 1)
 
@@ -76,11 +75,56 @@ class HttpSink:
             await asyncio.sleep(0.005)
 
     def buffered_bytes(self) -> int:
-        if (
-            self._transport.is_closing()
-        ):  # a closed TLS transport has no buffer that it could measure
-            return 0
+        if self._transport.is_closing():
+            return 0  # a closed TLS transport has no buffer that it could measure
         return self._transport.get_write_buffer_size()
 
     def abort(self) -> None:
         self._transport.abort()
+
+
+class MessageSink(HttpSink):
+    """Writes each piece as one text message of a WebSocket; `open_messages` has answered its upgrade."""
+
+    __slots__ = ()
+
+    def write(self, data: bytes) -> None:
+        if not self._transport.is_closing():
+            self._transport.write(text_frame(data))
+
+
+def text_frame(data: bytes) -> bytes:
+    """A whole text message of a server (RFC 6455 5.2): final, not masked."""
+    size = len(data)
+    if size < 126:
+        return b"\x81%c%b" % (size, data)
+    if size < 1 << 16:
+        return b"\x81\x7e%b%b" % (size.to_bytes(2, "big"), data)
+    return b"\x81\x7f%b%b" % (size.to_bytes(8, "big"), data)
+
+
+def is_websocket(request: web.BaseRequest) -> bool:
+    """Whether the client asks for a WebSocket."""
+    headers = request.headers
+    return (
+        headers.get("Upgrade", "").lower() == "websocket"
+        and "upgrade" in headers.get("Connection", "").lower()
+    )
+
+
+async def open_messages(
+    request: web.BaseRequest, headers: Mapping[str, str]
+) -> web.WebSocketResponse:
+    """Accept a WebSocket, with the first protocol that the client names."""
+    protocols = without_token(request.headers.get("Sec-WebSocket-Protocol", ""))
+    socket = web.WebSocketResponse(protocols=tuple(filter(None, protocols)), compress=False)
+    socket.headers.update(headers)
+    await socket.prepare(request)
+    return socket
+
+
+def without_token(protocols: str) -> Iterator[str]:
+    """The WebSocket protocols of a header but for a bearer token (browsers can set no other header)."""
+    for one in protocols.split(","):
+        if not one.strip().startswith("base64url.bearer.authorization.k8s.io."):
+            yield one.strip()

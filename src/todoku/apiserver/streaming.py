@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
-from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping, Sequence
 from contextlib import aclosing
 from urllib.parse import quote, urlencode
 
@@ -21,6 +21,7 @@ from todoku.api import errors
 from todoku.api.errors import ApiError, BadRequest
 from todoku.api.meta import Object
 from todoku.apiserver.config import Connector
+from todoku.apiserver.http import without_token
 from todoku.apiserver.kubelets import Kubelets, Place, dial_error, why
 from todoku.apiserver.request import RequestInfo, User
 
@@ -215,12 +216,6 @@ def _passed(request: web.BaseRequest) -> list[tuple[str, str]]:
             if value:
                 found.append((name, value))
     return found
-
-
-def without_token(protocols: str) -> Iterator[str]:
-    for one in protocols.split(","):
-        if not one.strip().startswith("base64url.bearer.authorization.k8s.io."):
-            yield one.strip()
 
 
 def _read_head(head: bytes) -> tuple[int, dict[str, str]]:
