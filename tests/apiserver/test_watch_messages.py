@@ -29,7 +29,7 @@ async def test_events_are_text_messages_in_order(api):
     query = "watch=1&labelSelector=my%3Dmessages"
     labels = {"my": "messages"}
     async with socket(api, query) as messages:
-        assert messages._response.headers["X-Kubernetes-PF-FlowSchema-UID"]
+        assert messages._response.headers["X-Kubernetes-Pf-Flowschema-Uid"]
         body = {"metadata": {"name": "m", "labels": labels}, "data": {"a": "x" * 70_000}}
         await api.request("POST", PATH, body)
         await api.request("PUT", f"{PATH}/m", {"metadata": {"name": "m", "labels": labels}})

@@ -94,12 +94,23 @@ def parse_duration(value: str) -> float:
     while position < len(rest):
         match = _DURATION.match(rest, position)
         if not match:
-            raise ValueError(f'time: invalid duration "{value}"')
+            raise ValueError(_bad_duration(value, rest[position:]))
         total += Decimal(match.group(1)) * _UNIT_SECONDS[match.group(2)]
         position = match.end()
     if not rest:
         raise ValueError(f'time: invalid duration "{value}"')
     return float(sign * total)
+
+
+def _bad_duration(value: str, rest: str) -> str:
+    """What Go's time.ParseDuration says of the part that is no number with a unit."""
+    number = re.match(r"[0-9]+\.?[0-9]*|\.[0-9]+", rest)
+    if not number:
+        return f'time: invalid duration "{value}"'
+    unit = re.match(r"[^.0-9]*", rest[number.end() :])
+    if unit is None or not unit.group():
+        return f'time: missing unit in duration "{value}"'
+    return f'time: unknown unit "{unit.group()}" in duration "{value}"'
 
 
 def duration_text(seconds: float) -> str:

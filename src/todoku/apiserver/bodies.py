@@ -33,7 +33,7 @@ def media_type(content_type: str) -> str:
 
 def decode(content_type: str, body: bytes) -> tuple[Object, list[str]]:
     """One wire object and its duplicate fields.  Raises BadRequest, UnsupportedMediaType."""
-    media = media_type(content_type) or JSON
+    media = media_type(content_type) if content_type else JSON
     if media == PROTOBUF:
         return protobuf.decode(body), []
     if media == JSON:

@@ -51,6 +51,8 @@ def _check_verb(context: Context) -> None:
     misplaced = info.verb == "create" and bool(info.name) != bool(info.subresource)
     if context.served.resource.namespaced and not info.namespace:
         misplaced = info.verb not in ("list", "watch")  # all that the path of all namespaces has
+    if info.verb in ("update", "patch") and not info.name:
+        misplaced = True
     if info.verb not in verbs or misplaced:
         if info.verb == "create" and _terminating(context.served.crd):
             raise errors.MethodNotAllowed(

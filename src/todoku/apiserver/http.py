@@ -17,6 +17,7 @@ async def read_body(request: web.BaseRequest, limit_bytes: int) -> bytes:
     length = request.content_length
     if length is not None and length > limit_bytes:
         raise _too_large(limit_bytes)
+    welcome(request)
     parts: list[bytes] = []
     size = 0
     async for part in request.content.iter_any():
@@ -25,6 +26,13 @@ async def read_body(request: web.BaseRequest, limit_bytes: int) -> bytes:
             raise _too_large(limit_bytes)
         parts.append(part)
     return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def welcome(request: web.BaseRequest) -> None:
+    """Tell a client that asks before it sends its body (`Expect: 100-continue`) to go on."""
+    transport = request.transport
+    if transport is not None and request.headers.get("Expect", "").lower() == "100-continue":
+        transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
 
 
 def _too_large(limit_bytes: int) -> errors.ApiError:

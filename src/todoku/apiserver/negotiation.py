@@ -68,3 +68,10 @@ def form_of(accept: str, *, tables: bool = True) -> Form:
         if kind in ("Table", "PartialObjectMetadata", "PartialObjectMetadataList"):
             return Form(media, kind, version, group)
     raise errors.NotAcceptable(f"only the following media types are accepted: {_OFFERED}")
+
+
+def takes_documents(accept: str) -> bool:
+    """Whether a client takes OpenAPI documents: as JSON or in one of their protobuf forms."""
+    return not accept or any(
+        media in _JSON_RANGES or "protobuf" in media for media, _ in media_ranges(accept)
+    )

@@ -26,10 +26,14 @@ def flag(query: Mapping[str, str], name: str) -> bool | None:
 def integer(query: Mapping[str, str], name: str) -> int:
     """A parameter that is a whole number, 0 if absent.  Raises BadRequest."""
     text = query.get(name) or "0"
+    why = "value out of range"
     try:
-        return int(text)
+        value = int(text)
+        if -(1 << 63) <= value < 1 << 63:
+            return value
     except ValueError:
-        raise errors.BadRequest(f'strconv.ParseInt: parsing "{text}": invalid syntax') from None
+        why = "invalid syntax"
+    raise errors.BadRequest(f'strconv.ParseInt: parsing "{text}": {why}')
 
 
 def check_list(query: Mapping[str, str]) -> None:

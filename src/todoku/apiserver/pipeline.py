@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import random
+import re
 import ssl
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from time import perf_counter
 
+import msgspec
 from aiohttp import web
 
 from todoku import KUBERNETES_VERSION
@@ -25,7 +28,8 @@ from todoku.apiserver.flowcontrol import work
 from todoku.apiserver.flowcontrol.control import Flow, FlowControl
 from todoku.apiserver.flowcontrol.dumps import DUMPS
 from todoku.apiserver.health import Health, Probes
-from todoku.apiserver.http import read_body
+from todoku.apiserver.http import read_body, welcome
+from todoku.apiserver.negotiation import PLAIN
 from todoku.apiserver.openapi import OpenApi
 from todoku.apiserver.request import (
     ANONYMOUS,
@@ -42,6 +46,7 @@ from todoku.apiserver.telemetry import slis
 log = logs.get(__name__)
 
 _ANONYMOUS = User(name=ANONYMOUS, groups=(UNAUTHENTICATED,))
+_BAD_ESCAPE = re.compile(r"%(?![0-9A-Fa-f]{2})")
 _APPLY = "application/apply-patch"
 _UNCACHED = {"Cache-Control": "no-cache, private"}
 _METRICS = {"Content-Type": "text/plain; version=0.0.4; charset=utf-8", **_UNCACHED}
@@ -104,8 +109,8 @@ class Pipeline:
             log.exception("Request failed", method=request.method, path=request.path)
             text = f"Internal error occurred: {type(failure).__name__}: {failure}"
             response = responses.refusal(errors.InternalError(text))
-        if exchange.flow is not None and not response.prepared:
-            response.headers.update(exchange.flow.headers)
+        if not response.prepared:
+            response.headers.update(_headers(request, exchange))
         self._record(exchange, response.status, response)
         return responses.for_reader(request, response)
 
@@ -129,6 +134,8 @@ class Pipeline:
 
     async def _handle(self, request: web.BaseRequest, exchange: Exchange) -> web.StreamResponse:
         info = exchange.info = read_path(request.method, request.path, request.query)
+        if "%" in info.path and _BAD_ESCAPE.search(request.raw_path.partition("?")[0]):
+            raise errors.BadRequest(f'invalid URL escape in "{request.raw_path}"')
         user = await self._authenticate(request)
         authorizer = self._engine.components.authorizer
         if authorizer is not None and "Impersonate-User" in request.headers:
@@ -231,6 +238,8 @@ class Pipeline:
         begun: Callable[[], None] | None = None,
     ) -> web.StreamResponse:
         aggregator = self._engine.components.aggregator
+        if info.verb != "watch" and (exchange.remote or exchange.flow is None):
+            welcome(request)  # the body is somebody else's to read
         if aggregator and exchange.remote:
             if begun:
                 begun()
@@ -285,7 +294,7 @@ class Pipeline:
             warnings=warnings,
             body=body,
             begun=begun,
-            headers=exchange.flow.headers if exchange.flow else {},
+            headers=_headers(request, exchange) if info.verb == "watch" else {},
         )
         exchange.dry_run = context.dry_run
         if info.verb == "patch" and context.content_type.startswith(_APPLY):
@@ -307,6 +316,10 @@ class Pipeline:
         )
 
     def _schema(self, request: web.BaseRequest, path: str) -> web.Response:
+        if not negotiation.takes_documents(request.headers.get("Accept", "")):
+            raise errors.NotAcceptable(
+                f"only the following media types are accepted: {negotiation.JSON}"
+            )
         document = self._openapi.get(
             path, request.headers.get("Accept", ""), request.query.get("hash", "")
         )
@@ -344,9 +357,10 @@ class Pipeline:
         if parts_of(path)[0] in ("api", "apis"):
             return self._discovery(request, path)
         if path == "/version":
-            return responses.body(dumps(version_info()))
+            return responses.body(msgspec.json.format(dumps(version_info()), indent=2))
         if path == "/":
-            return responses.body(dumps({"paths": self._paths()}))
+            paths = dumps({"paths": self._paths()})
+            return responses.body(msgspec.json.format(paths, indent=2))
         provider = self._engine.components.documents.get(path)
         if provider is None:
             raise errors.NotFound("the server could not find the requested resource")
@@ -392,8 +406,12 @@ class Pipeline:
         headers = {"ETag": page.etag, "Vary": "Accept"}
         if page.etag in request.headers.get("If-None-Match", ""):
             return web.Response(status=304, headers=headers)
+        form = PLAIN
+        if not discovery.wants_aggregated(accept):
+            form = negotiation.form_of(accept, tables=False)
         return responses.body(
             page.data,
+            form=form,
             content_type=page.content_type,
             gzip=_compressible(request),
             headers=headers,
@@ -426,6 +444,18 @@ def version_info() -> dict[str, str]:
         "compiler": "cpython",
         "platform": "linux/amd64",
     }
+
+
+def _headers(request: web.BaseRequest, exchange: Exchange) -> dict[str, str]:
+    """What every answer carries: the request's number in audit, the client's own if it gave one, and its flow."""
+    number = request.headers.get("Audit-Id", "")[:64]
+    if not number:
+        one = f"{random.getrandbits(128):032x}"
+        number = f"{one[:8]}-{one[8:12]}-4{one[13:16]}-a{one[17:20]}-{one[20:]}"  # a UUID's form
+    headers = {"Audit-Id": number}
+    if exchange.flow is not None:
+        headers.update(exchange.flow.headers)
+    return headers
 
 
 def _asked_seconds(text: str, most: float) -> float:

@@ -16,6 +16,7 @@ from todoku.apiserver import bootstrap, components
 from todoku.apiserver.cache import Cache
 from todoku.apiserver.catalog import Catalog
 from todoku.apiserver.config import Components, Config
+from todoku.apiserver.connections import Connections
 from todoku.apiserver.context import Engine
 from todoku.apiserver.crds import CrdController
 from todoku.apiserver.flowcontrol.upkeep import Upkeep
@@ -35,6 +36,7 @@ class ApiServer:
         self._tasks: asyncio.Task[None] | None = None
         self._stop = asyncio.Event()
         self.pipeline: Pipeline | None = None
+        self.connections: Connections | None = None
         self._own_store: Store | None = None
         self.engine: Engine | None = None
 
@@ -80,19 +82,21 @@ class ApiServer:
                 pipeline = self.pipeline = Pipeline(engine)
                 upkeep = Upkeep(pipeline.control, EngineObjects.of(engine), engine.clock)
                 upkeep.start()
-                flow = [
+                server = self.connections = Connections(pipeline.handle)
+                others = [
                     tasks.create_task(upkeep.adjust(), name="flow-control-seats"),
                     tasks.create_task(upkeep.write(), name="flow-control-objects"),
+                    tasks.create_task(server.watch_over(), name="connections"),
                 ]
                 try:
                     if engine.components.start:
                         await engine.components.start()
-                    await self._listen(pipeline)
+                    await self._listen(pipeline, server)
                     running.set_result(None)
                     await self._stop.wait()
                 finally:
                     await self._close(engine.components.stop)
-                for task in (cache, compactor, crds, *flow):
+                for task in (cache, compactor, crds, *others):
                     task.cancel()
         except BaseException as failure:
             if not running.done():
@@ -100,16 +104,7 @@ class ApiServer:
                 return
             raise
 
-    async def _listen(self, pipeline: Pipeline) -> None:
-        server = web.Server(
-            pipeline.handle,
-            handler_cancellation=True,
-            access_log=None,
-            max_line_size=64 * 1024,
-            max_field_size=64 * 1024,
-            keepalive_timeout=90.0,
-            lingering_time=1.0,
-        )
+    async def _listen(self, pipeline: Pipeline, server: Connections) -> None:
         runner = self._runner = web.ServerRunner(
             server, handle_signals=False, shutdown_timeout=self._config.timings.shutdown_grace
         )

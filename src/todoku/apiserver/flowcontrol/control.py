@@ -201,8 +201,8 @@ class FlowControl:
             digest = sha256(f"{len(name)}:{name}/{teller}".encode()).digest()
             hand = level.queues.hand(int.from_bytes(digest[:16], "big"))
         headers = {
-            "X-Kubernetes-PF-FlowSchema-UID": schema["metadata"].get("uid", ""),
-            "X-Kubernetes-PF-PriorityLevel-UID": level.uid,
+            "X-Kubernetes-Pf-Flowschema-Uid": schema["metadata"].get("uid", ""),
+            "X-Kubernetes-Pf-Prioritylevel-Uid": level.uid,
         }
         counts = self._counts.setdefault((level.name, name), Counts())
         return Flow(level, name, teller, hand, counts, headers)
