@@ -62,6 +62,21 @@ async def test_a_hashed_address_may_be_kept_for_ever(api):
     assert "immutable" in response.headers["Cache-Control"]
 
 
+async def test_version_3_tells_defaults(api):
+    _, document = await api.request("GET", "/openapi/v3/api/v1")
+    schemas = document["components"]["schemas"]
+
+    def default(kind, field):
+        return schemas[f"io.k8s.api.core.v1.{kind}"]["properties"][field].get("default")
+
+    assert default("ServicePort", "protocol") == "TCP"
+    assert default("ISCSIVolumeSource", "iscsiInterface") == "default"
+    assert default("ScaleIOVolumeSource", "fsType") == "xfs"
+    _, document = await api.request("GET", "/openapi/v2")
+    kind = document["definitions"]["io.k8s.api.core.v1.ISCSIVolumeSource"]
+    assert "default" not in kind["properties"]["iscsiInterface"]
+
+
 async def test_an_address_with_an_old_hash_leads_to_the_new_one(api):
     _, index = await api.request("GET", "/openapi/v3")
     async with api.session.get(

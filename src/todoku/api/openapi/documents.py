@@ -7,6 +7,7 @@ from typing import Any
 
 from todoku import KUBERNETES_VERSION
 from todoku.api.meta import Object
+from todoku.api.openapi.defaults import with_defaults
 from todoku.api.openapi.operations import PARAMETERS, Operation, operations, parameter_type
 from todoku.api.resource import Resource
 
@@ -34,7 +35,10 @@ def v3_document(resources: Iterable[Resource], definitions: Definitions) -> Obje
             item = paths.setdefault(one.path, _v3_item(one))
             item[one.method] = _v3_operation(one, definitions)
             wanted += [one.body, one.answer]
-    schemas = {name: _as_v3(definitions[name]) for name in closure(wanted, definitions)}
+    schemas = {
+        name: with_defaults(name, _as_v3(definitions[name]))
+        for name in closure(wanted, definitions)
+    }
     return {
         "openapi": "3.0.0",
         "info": _INFO,
@@ -119,7 +123,11 @@ def _v3_operation(one: Operation, definitions: Definitions) -> Object:
         "tags": [one.tag],
         "operationId": one.identifier,
         "parameters": [
-            {"name": name, "in": "query", "schema": {"type": parameter_type(name)}}
+            {
+                "name": name,
+                "in": "query",
+                "schema": {"type": parameter_type(name), "uniqueItems": True},
+            }
             for name in PARAMETERS[one.verb]
         ],
         "responses": {
