@@ -4,12 +4,15 @@ import asyncio
 import base64
 import ssl
 from contextlib import asynccontextmanager
+from types import SimpleNamespace
 
 import pytest
 from aiohttp import web
 
 from tests.support.apiserver import loopback_socket
 from tests.support.certificates import authority
+from todoku.api import errors
+from todoku.apiserver import conversion
 
 CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 V1 = "/apis/example.com/v1/namespaces/default/boxes"
@@ -162,22 +165,74 @@ async def test_a_watch_shows_the_other_version(api, hook):
 
 
 BROKEN = {
-    "another version": lambda obj, wanted: obj,
-    "another kind": lambda obj, wanted: converted(obj, wanted) | {"kind": "Crate"},
-    "another object": lambda obj, wanted: (
-        converted(obj, wanted) | {"metadata": obj["metadata"] | {"uid": "x"}}
+    "another version": (
+        lambda obj, wanted: obj,
+        "invalid converted object: invalid groupVersion (expected example.com/v2, received example.com/v1)",
+    ),
+    "another kind": (
+        lambda obj, wanted: converted(obj, wanted) | {"kind": "Crate"},
+        "invalid object: must have the same kind: Box != Crate",
+    ),
+    "another name": (
+        lambda obj, wanted: converted(obj, wanted) | {"metadata": obj["metadata"] | {"name": "x"}},
+        "invalid object: must have the same name: a != x",
     ),
 }
 
 
-@pytest.mark.parametrize("answer", BROKEN.values(), ids=BROKEN)
-async def test_a_webhook_that_breaks_the_rules_fails_the_read(api, tmp_path, answer):
+@pytest.mark.parametrize(("answer", "told"), BROKEN.values(), ids=BROKEN)
+async def test_a_webhook_that_breaks_the_rules_fails_the_read(api, tmp_path, answer, told):
     async with webhook(tmp_path, answer) as (client, _):
         await establish(api, client)
         await api.request("POST", V1, box())
         status, refusal = await api.request("GET", f"{V2}/a")
         assert status == 500
-        assert "conversion webhook for boxes.example.com failed" in refusal["message"]
+        about = "conversion webhook for example.com/v1, Kind=Box returned"
+        assert refusal["message"].endswith(f"{about} {told}")
+
+
+ANSWERS = {
+    "no response": ({}, "no response provided"),
+    "another request": ({"response": {"uid": "x"}}, 'expected response.uid="u", got "x"'),
+    "a failure": ({"response": {"uid": "u", "result": {"status": "Failed", "message": "no"}}}, "no"),
+    "no success": ({"response": {"uid": "u"}}, "response.result.status was '', not 'Success'"),
+    "another version": (
+        {"apiVersion": "apiextensions.k8s.io/v1beta1"},
+        "expected webhook response of apiextensions.k8s.io/v1, Kind=ConversionReview,"
+        " got apiextensions.k8s.io/v1beta1, Kind=ConversionReview",
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("answer", "told"), ANSWERS.values(), ids=ANSWERS)
+async def test_an_answer_that_is_none_is_told(answer, told):
+    crd = definition({"url": "https://x"})
+
+    async def post(client, review):
+        head = {"kind": "ConversionReview", "apiVersion": "apiextensions.k8s.io/v1"}
+        review["request"]["uid"] = "u"
+        return head | answer
+
+    served = SimpleNamespace(crd=crd)
+    with pytest.raises(errors.InternalError) as failure:
+        await conversion.convert(post, served, [box()], "example.com/v2")
+    assert str(failure.value).endswith(
+        f"conversion webhook for example.com/v1, Kind=Box failed: {told}"
+    )
+
+
+async def test_a_webhook_is_asked_in_the_first_version_of_reviews_that_it_names():
+    crd = definition({"url": "https://x"})
+    crd["spec"]["conversion"]["webhook"]["conversionReviewVersions"] = ["v2", "v1beta1", "v1"]
+    asked = []
+
+    async def post(client, review):
+        asked.append(review["apiVersion"])
+        raise conversion.ConversionFailed("later")
+
+    with pytest.raises(errors.InternalError):
+        await conversion.convert(post, SimpleNamespace(crd=crd), [box()], "example.com/v2")
+    assert asked == ["apiextensions.k8s.io/v1beta1"]
 
 
 async def test_labels_and_annotations_are_all_a_webhook_may_change_of_metadata(api, tmp_path):

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import aiohttp
 
 from todoku.api import errors
-from todoku.api.meta import Object, copy
+from todoku.api.meta import GroupVersionKind, Object, copy, gvk_of
 from todoku.apiserver.encoding import Cached, loads
 from todoku.apiserver.outbound import Outbound, failure_text
 
@@ -61,57 +61,93 @@ async def convert(
         return list(objects)
     if converter is None or served.crd is None:
         raise errors.InternalError("no conversion webhook can be called")
+    webhook = served.crd["spec"]["conversion"]["webhook"]
     review = {
         "kind": "ConversionReview",
-        "apiVersion": "apiextensions.k8s.io/v1",
+        "apiVersion": f"apiextensions.k8s.io/{_review_version(webhook)}",
         "request": {
             "uid": str(uuid.uuid4()),
             "desiredAPIVersion": wanted,
             "objects": foreign,
         },
     }
-    webhook = served.crd["spec"]["conversion"]["webhook"]
-    answer = await converter(webhook.get("clientConfig") or {}, review)
-    done = iter(_checked(served, review, answer, foreign, wanted))
+    about = f"conversion webhook for {foreign[0]['apiVersion']}, Kind={foreign[0]['kind']}"
+    try:
+        answer = await converter(webhook.get("clientConfig") or {}, review)
+        found = _objects(review, answer)
+    except ConversionFailed as problem:
+        raise errors.InternalError(f"{about} failed: {problem}") from problem
+    if len(found) != len(foreign):
+        raise errors.InternalError(
+            f"{about} returned {len(found)} objects, expected {len(foreign)}"
+        )
+    try:
+        done = iter([_restored(old, new, wanted) for old, new in zip(foreign, found, strict=True)])
+    except ConversionFailed as problem:
+        raise errors.InternalError(f"{about} returned {problem}") from problem
     return [one if one["apiVersion"] == wanted else next(done) for one in objects]
 
 
-def _checked(
-    served: Served, review: Object, answer: Any, asked: Sequence[Object], wanted: str
-) -> list[Object]:
-    """The converted objects of an answer that keeps the rules."""
+class ConversionFailed(Exception):
+    """What a webhook did wrong, or why it could not be asked; upstream's wording."""
 
-    def failed(why: str) -> errors.ApiError:
-        return errors.InternalError(f"conversion webhook for {served.name} failed: {why}")
 
-    response = answer.get("response") if isinstance(answer, dict) else None
+def _review_version(webhook: Object) -> str:
+    """The first version that the webhook names and that is known."""
+    listed = webhook.get("conversionReviewVersions") or ()
+    return next((one for one in listed if one in ("v1", "v1beta1")), "v1")
+
+
+def _objects(review: Object, answer: Any) -> list[Any]:
+    """The converted objects of an answer that fits its request.  Raises ConversionFailed."""
+    found = gvk_of(answer) if isinstance(answer, dict) else GroupVersionKind("", "", "")
+    if found != gvk_of(review):
+        expected = f"{review['apiVersion']}, Kind={review['kind']}"
+        got = f"{found.api_version}, Kind={found.kind}"
+        raise ConversionFailed(f"expected webhook response of {expected}, got {got}")
+    response = answer.get("response")
     if not isinstance(response, dict):
-        raise failed("no response provided")
-    if response.get("uid") != review["request"]["uid"]:
-        raise failed("the response is for another request")
+        raise ConversionFailed("no response provided")
+    uid = review["request"]["uid"]
+    if response.get("uid") != uid:
+        raise ConversionFailed(f'expected response.uid="{uid}", got "{response.get("uid", "")}"')
     result = response.get("result") or {}
     if result.get("status") != "Success":
-        raise failed(str(result.get("message") or "the webhook returned no success"))
-    converted = response.get("convertedObjects")
-    if not isinstance(converted, list) or len(converted) != len(asked):
-        raise failed(f"webhook returned {len(converted or ())} objects, expected {len(asked)}")
-    return [_restored(old, new, wanted, failed) for old, new in zip(asked, converted, strict=True)]
+        status = f"response.result.status was '{result.get('status', '')}', not 'Success'"
+        raise ConversionFailed(str(result.get("message") or status))
+    return list(response.get("convertedObjects") or ())
 
 
-def _restored(old: Object, new: Any, wanted: str, failed: Any) -> Object:
-    if not isinstance(new, dict) or new.get("apiVersion") != wanted:
-        raise failed(f"webhook returned an object that is not of version {wanted}")
-    if new.get("kind") != old["kind"]:
-        raise failed("webhook returned an object of another kind")
+def _restored(old: Object, new: Any, wanted: str) -> Object:
+    """The converted object with the metadata it had.  Raises ConversionFailed."""
+    if not isinstance(new, dict):
+        raise ConversionFailed("invalid converted object: it is no object")
+    if new.get("apiVersion") != wanted:
+        got = new.get("apiVersion") or ""
+        raise ConversionFailed(
+            f"invalid converted object: invalid groupVersion (expected {wanted}, received {got})"
+        )
     metadata = new.get("metadata")
-    if not isinstance(metadata, dict) or metadata.get("uid") != old["metadata"].get("uid"):
-        raise failed("webhook changed the metadata")
+    if not isinstance(metadata, dict):
+        raise ConversionFailed("invalid metadata in object: it has none")
+    for what, before, after in (
+        ("kind", old["kind"], new.get("kind")),
+        *((key, old["metadata"].get(key), metadata.get(key)) for key in _SAME),
+    ):
+        if (before or "") != (after or ""):
+            word = "UID" if what == "uid" else what
+            raise ConversionFailed(
+                f"invalid object: must have the same {word}: {before or ''} != {after or ''}"
+            )
     kept = dict(old["metadata"])
     for key in ("labels", "annotations"):
         kept.pop(key, None)
         if metadata.get(key):
             kept[key] = metadata[key]
     return new | {"metadata": kept}
+
+
+_SAME = ("name", "namespace", "uid")
 
 
 _TIMEOUT_SECONDS = 30.0
@@ -131,25 +167,21 @@ def webhook(outbound: Outbound) -> Converter:
                 data = await answer.read()
                 status = answer.status
         except (TimeoutError, aiohttp.ClientError, OSError, ValueError) as problem:
-            raise _failed(f'Post "{url}": {failure_text(problem)}') from problem
+            raise ConversionFailed(f'Post "{url}": {failure_text(problem)}') from problem
         if not 200 <= status < 300:
-            raise _failed(data.decode(errors="replace")[:512] or f"status {status}")
+            raise ConversionFailed(data.decode(errors="replace")[:512] or f"status {status}")
         try:
             return loads(data)
         except ValueError as problem:
-            raise _failed(f"the answer is no JSON: {problem}") from problem
+            raise ConversionFailed(f"the answer is no JSON: {problem}") from problem
 
     return post
 
 
 def _url(client: Object) -> str:
     if client.get("url"):
-        return str(client["url"])
+        return f"{client['url']}?timeout=30s"
     service = client.get("service") or {}
     host = f"{service.get('name')}.{service.get('namespace')}.svc:{service.get('port') or 443}"
     path = str(service.get("path") or "/")
     return f"https://{host}{path if path.startswith('/') else '/' + path}?timeout=30s"
-
-
-def _failed(why: str) -> errors.ApiError:
-    return errors.InternalError(f"conversion webhook failed: {why}")
