@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import binascii
 import ipaddress
+import re
 import socket
 import ssl
 from collections import OrderedDict
@@ -17,7 +18,7 @@ import aiohttp
 from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.resolver import ThreadedResolver
 
-from todoku.api.errors import ApiError
+from todoku.api.errors import ApiError, NotFound
 from todoku.apiserver.config import Config, Objects
 from todoku.apiserver.service_endpoints import endpoints_of
 
@@ -100,6 +101,8 @@ class _ServiceResolver(AbstractResolver):
             return await self._by_system(host, port, family)
         try:
             found = endpoints_of(self._objects, parts[1], parts[0], str(port))
+        except NotFound as error:
+            raise OSError(f'service "{parts[0]}" not found') from error
         except ApiError as error:
             raise OSError(error.message) from error
         if not _is_address(found[0].host):  # an ExternalName
@@ -137,12 +140,49 @@ def failure_text(error: BaseException) -> str:
     if isinstance(error, TimeoutError):
         return "context deadline exceeded"
     if isinstance(error, aiohttp.ClientConnectorCertificateError):
-        return f"tls: failed to verify certificate: {error.certificate_error}"
+        return _untrusted(error.certificate_error)
     if isinstance(error, aiohttp.ClientConnectorError):
-        cause = error.os_error
-        if isinstance(cause, ConnectionRefusedError):
-            return "dial tcp: connect: connection refused"
-        return cause.strerror or str(cause)
+        return _undialled(error)
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return _untrusted(error)
     if isinstance(error, aiohttp.ServerDisconnectedError):
         return "EOF"
     return str(error) or type(error).__name__
+
+
+def _undialled(error: aiohttp.ClientConnectorError) -> str:
+    cause = error.os_error
+    if isinstance(cause, socket.gaierror):
+        return f"dial tcp: lookup {error.host}: no such host"
+    if isinstance(cause, ConnectionRefusedError):
+        # several addresses may have been tried; the text names the last
+        found = _ADDRESSES.findall(str(cause))
+        where = f" {_joined(*found[-1])}" if found else ""
+        return f"dial tcp{where}: connect: connection refused"
+    return cause.strerror or str(cause)
+
+
+_ADDRESSES = re.compile(r"\('([^']+)', (\d+)")
+
+
+def _joined(host: str, port: str) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _untrusted(error: BaseException) -> str:
+    """A certificate that is not accepted, by OpenSSL's number for why (x509(3))."""
+    code = getattr(error, "verify_code", 0)
+    if code in _UNKNOWN_AUTHORITY:
+        why = "certificate signed by unknown authority"
+    elif code in (9, 10):
+        why = "certificate has expired or is not yet valid"
+    elif code in (62, 64):
+        wanted = _WANTED.search(str(error))
+        why = f"certificate is not valid for {wanted.group(1) if wanted else 'the name'}"
+    else:
+        why = str(error)
+    return f"tls: failed to verify certificate: x509: {why}"
+
+
+_UNKNOWN_AUTHORITY = frozenset((2, 18, 19, 20, 21, 27))
+_WANTED = re.compile(r"not valid for '([^']+)'")

@@ -238,9 +238,19 @@ async def _late(request):
 
 FAILURES = {
     "too late": (_late, "context deadline exceeded"),
-    "an error": (lambda request: web.Response(status=500, text="broken"), "broken"),
+    "an error": (
+        lambda request: web.Response(status=500, text="broken"),
+        'an error on the server ("broken") has prevented the request from succeeding',
+    ),
+    "no such path": (
+        lambda request: web.Response(status=404, text="x"),
+        "the server could not find the requested resource",
+    ),
     "another uid": (lambda request: {"allowed": True, "uid": "x"}, "expected response.uid"),
-    "no JSON": (lambda request: web.Response(text="hi"), ""),
+    "no JSON": (
+        lambda request: web.Response(text="hi"),
+        "couldn't get version/kind; json parse error: invalid character 'h' looking for beginning of value",
+    ),
     "no review": (lambda request: web.json_response({}), "expected webhook response"),
     "a patch of no kind": (lambda request: {"allowed": True, "patch": "W10="}, "patchType"),
 }
@@ -267,8 +277,25 @@ async def test_an_untrusted_certificate_is_a_failure(api, hooks):
     await configure(api, "Validating", "v", hook)
     code, status = await create(api)
     assert code == 500
-    assert "certificate" in status["message"]
+    assert status["message"].endswith(
+        "tls: failed to verify certificate: x509: certificate signed by unknown authority"
+    )
     assert hooks.seen == []
+
+
+UNREACHABLE = {
+    "nobody listens": ({"url": "https://localhost:1/x"}, "dial tcp 127.0.0.1:1: connect: connection refused"),
+    "no such service": ({"service": {"name": "x", "namespace": "default", "path": "/x"}}, 'Post "https://x.default.svc:443/x?timeout=1s": service "x" not found'),
+    "no certificate": ({"url": "https://localhost:1/x", "caBundle": "bm9wZQ=="}, "unable to load root certificates: unable to parse bytes as PEM block"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("client", "why"), UNREACHABLE.values(), ids=UNREACHABLE)
+async def test_why_a_webhook_is_not_reached(api, hooks, client, why):
+    await configure(api, "Validating", "v", hooks.hook("v", clientConfig=client))
+    code, status = await create(api)
+    assert (code, status["reason"]) == (500, "InternalError")
+    assert status["message"].endswith(why)
 
 
 async def test_a_dry_run_asks_only_webhooks_without_side_effects(api, hooks):

@@ -26,6 +26,7 @@ from todoku.apiserver.outbound import Outbound, failure_text
 log = logs.get(__name__)
 
 _MAX_ANSWER_BYTES = 16 << 20
+_MAX_TEXT_BYTES = 2048
 _KNOWN_VERSIONS = ("v1", "v1beta1")
 
 
@@ -143,9 +144,43 @@ class Caller:
                 if attempt == 2:
                     raise
         if not 200 <= status < 300:
-            text = data.decode("utf-8", "replace").strip() or f"an error on the server ({status})"
-            raise CallFailed(text[:512])
-        return json.loads(data)
+            raise CallFailed(answer_problem(status, data.decode("utf-8", "replace").strip()))
+        try:
+            return json.loads(data)
+        except ValueError as error:
+            raise CallFailed(_unreadable(data.decode("utf-8", "replace"))) from error
+
+
+_ANSWERS = {
+    400: "the server rejected our request for an unknown reason",
+    401: "the server has asked for the client to provide credentials",
+    404: "the server could not find the requested resource",
+    405: "the server does not allow this method on the requested resource",
+    429: "the server has received too many requests and has asked us to try again later",
+    503: "the server is currently unable to handle the request",
+    504: "the server was unable to return a response in the time allotted, but may still be processing the request",
+}
+
+
+def answer_problem(status: int, text: str) -> str:
+    """What an answer that is no success means, as client-go words it for a body that is no Status."""
+    if status in _ANSWERS:
+        return _ANSWERS[status]
+    shown = text[:_MAX_TEXT_BYTES]
+    if status == 403:
+        return shown or "forbidden"
+    if status >= 500:
+        quoted = json.dumps(shown or "unknown")
+        return f"an error on the server ({quoted}) has prevented the request from succeeding"
+    return f"the server responded with the status code {status} but did not return more information"
+
+
+def _unreadable(text: str) -> str:
+    head = "couldn't get version/kind; json parse error: "
+    rest = text.lstrip()
+    if not rest:
+        return f"{head}unexpected end of JSON input"
+    return f"{head}invalid character {rest[0]!r} looking for beginning of value"
 
 
 def url_of(hook: Hook) -> str:
