@@ -286,6 +286,11 @@ class TooManyRequests(ApiError):
 class InternalError(ApiError):
     code, reason = 500, "InternalError"
 
+    @classmethod
+    def of(cls, why: str) -> InternalError:
+        """`Internal error occurred: …`, with the cause alone beside it."""
+        return cls(f"Internal error occurred: {why}", details={"causes": [{"message": why}]})
+
 
 class ServiceUnavailable(ApiError):
     code, reason = 503, "ServiceUnavailable"

@@ -290,7 +290,7 @@ def readmitted(context: Context, obj: Object) -> Object:
             gvk = served.resource.gvk
             decoding.check_types(obj, served.type, kind=gvk.kind, version=gvk.version)
     except errors.BadRequest as error:
-        raise errors.InternalError(f"Internal error occurred: {error.message}") from error
+        raise errors.InternalError.of(error.message) from error
     return _kept(context, obj, served.type, served.resource.gvk)
 
 

@@ -105,7 +105,7 @@ class Caller:
                 log.warning("Webhook failed, ignored by its policy", webhook=hook.name, why=failure)
                 return None
             text = f'failed calling webhook "{hook.name}": failed to call webhook: {failure}'
-            raise InternalError(f"Internal error occurred: {text}") from failure
+            raise InternalError.of(text) from failure
 
     async def _call(self, hook: Hook, attributes: Attributes) -> Verdict:
         version = next((one for one in hook.versions if one in _KNOWN_VERSIONS), None)

@@ -112,11 +112,11 @@ class MutatingWebhooks(Plugin):
         before = attributes.object
         if before is None:
             text = f'admission webhook "{hook.name}" attempted to modify the object, which is not supported for this operation'
-            raise InternalError(f"Internal error occurred: {text}")
+            raise InternalError.of(text)
         try:
             patched = patches.json_patch(copy(before), verdict.patch)
         except ApiError as error:
-            raise InternalError(f"Internal error occurred: {error.message}") from error
+            raise InternalError.of(error.message) from error
         if not isinstance(patched, dict) or patched == before:
             return False
         attributes.object = patched
