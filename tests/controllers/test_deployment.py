@@ -68,6 +68,14 @@ async def test_a_deployment_becomes_available_and_says_so(cluster):
     assert len(pod["metadata"]["name"].rpartition("-")[2]) == 5
 
 
+async def test_its_own_annotation_is_no_change_of_what_is_asked_for(cluster):
+    await cluster.client.create("deployments.apps", workload("web"))
+    await cluster.until(lambda: ready(cluster, 3))
+    meta = (await cluster.client.get("deployments.apps", "web", "lab"))["metadata"]
+    assert meta["annotations"]["deployment.kubernetes.io/revision"] == "1"
+    assert meta["generation"] == 1
+
+
 async def test_its_events_tell_what_it_did(cluster):
     await cluster.client.create("deployments.apps", workload("web"))
     await cluster.until(lambda: ready(cluster, 3))

@@ -142,6 +142,21 @@ async def test_deleting_the_service_deletes_its_endpoints(cluster):
     await cluster.until(lambda: cluster.get("endpoints", "web") is None)
 
 
+async def test_endpoints_that_never_had_a_service_are_left_alone(cluster):
+    meta = {"name": "own", "namespace": "lab"}
+    subsets = [{"addresses": [{"ip": "10.0.0.24"}], "ports": [{"port": 80}]}]
+    await cluster.client.create("endpoints", {"metadata": meta, "subsets": subsets})
+    service = {"metadata": meta | {"name": "plain"}, "spec": {"ports": [{"port": 80}]}}
+    await cluster.client.create("services", service)
+    await cluster.client.create(
+        "endpoints", {"metadata": meta | {"name": "plain"}, "subsets": subsets}
+    )
+    await cluster.until(lambda: cluster.get("endpoints", "plain"))
+    await cluster.client.delete("services", "plain", "lab")
+    await cluster.gone("endpoints", "plain")
+    assert await cluster.client.get("endpoints", "own", "lab")
+
+
 async def test_in_the_end_nothing_is_written_any_more(cluster):
     await cluster.client.create("services", service())
     await cluster.client.create("deployments.apps", workload("web"))

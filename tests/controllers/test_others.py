@@ -112,6 +112,35 @@ async def test_a_budget_follows_its_pods_and_blocks_evictions():
         await cluster.until(lambda: cluster.get("pods", name) is None)
 
 
+async def test_a_budget_says_why_it_cannot_be_worked_out():
+    async with running_cluster(nodes=("w1",), names=("disruption", "daemonset")) as cluster:
+        spec = {"maxUnavailable": 1, "selector": {"matchLabels": {"app": "web"}}}
+        for name, more in (("empty", {"matchLabels": {"app": "none"}}), ("b", spec["selector"])):
+            meta = {"name": name, "namespace": "lab"}
+            body = {"metadata": meta, "spec": spec | {"selector": more}}
+            await cluster.client.create("poddisruptionbudgets.policy", body)
+        daemons = workload("web")
+        del daemons["spec"]["replicas"]
+        await cluster.client.create("daemonsets.apps", daemons)
+
+        def why() -> str:
+            found = (cluster.get("poddisruptionbudgets.policy", "b") or {}).get("status") or {}
+            return "".join(f"{c['reason']}: {c['message']}" for c in found.get("conditions") or ())
+
+        text = "daemonsets.apps does not implement the scale subresource"
+        await cluster.until(lambda: why() == f"SyncFailed: {text}")
+        failed = f"Failed to calculate the number of expected pods: {text}"
+
+        async def told() -> bool:
+            wanted = {
+                f"CalculateExpectedPodCountFailed: {failed}",
+                "NoPods: No matching pods found",
+            }
+            return wanted <= set(await cluster.events())
+
+        await cluster.eventually(told)
+
+
 # -- quotas
 
 

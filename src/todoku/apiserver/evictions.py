@@ -70,14 +70,18 @@ def _charged(budget: Object, pod: Object, now: float) -> Object:
     name = meta["name"]
     if status.get("observedGeneration", 0) < meta.get("generation", 0):
         cause = f"The disruption budget {name} is still being processed by the server."
-        raise _blocked(cause)
+        raise _blocked(cause, retry_after_seconds=10)
     if status.get("disruptionsAllowed", 0) <= 0:
         healthy, desired = status.get("currentHealthy", 0), status.get("desiredHealthy", 0)
         raise _blocked(
             f"The disruption budget {name} needs {desired} healthy pods and has {healthy} currently"
         )
     if len(status.get("disruptedPods") or {}) > _MAX_DISRUPTED_PODS:
-        raise _blocked(f"The disruption budget {name} has too many evictions under way.")
+        raise errors.Forbidden.of(
+            "poddisruptionbudgets.policy",
+            name,
+            "DisruptedPods map too big - too many evictions not confirmed by PDB controller",
+        )
     new: Object = copy(budget)
     new["status"]["disruptionsAllowed"] -= 1
     disrupted = new["status"].setdefault("disruptedPods", {})
@@ -85,11 +89,12 @@ def _charged(budget: Object, pod: Object, now: float) -> Object:
     return new
 
 
-def _blocked(cause: str) -> errors.ApiError:
+def _blocked(cause: str, *, retry_after_seconds: int = 0) -> errors.ApiError:
     error = errors.TooManyRequests(
         "Cannot evict pod as it would violate the pod's disruption budget.",
-        retry_after_seconds=0,
+        retry_after_seconds=retry_after_seconds,
         details={"causes": [{"reason": "DisruptionBudget", "message": cause}]},
     )
-    del error.details["retryAfterSeconds"]
+    if not retry_after_seconds:
+        del error.details["retryAfterSeconds"]
     return error

@@ -223,7 +223,8 @@ class DeploymentController(Controller):
             return deployment
         changed = copy(deployment)
         changed["metadata"].setdefault("annotations", {})[rollout.REVISION] = str(revision)
-        return await self.client.update(self.reconciles, changed)
+        # Beside the status: an annotation of its own must not raise the generation.
+        return await self._store(changed)
 
     async def _note_progress(self, deployment: Object, reason: str, text: str) -> Object:
         """A rollout begins: the condition from which the deadline counts."""

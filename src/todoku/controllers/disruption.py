@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
 
-from todoku.api import times
+from todoku.api import errors, times
 from todoku.api.meta import Key, Object, key_of
 from todoku.api.selectors import from_selector
 from todoku.client import Informer, WatchEvent
@@ -26,8 +27,30 @@ class Expected:
     healthy: int
 
 
+class Unscalable(Exception):
+    """Why nobody knows how many of a budget's pods there should be."""
+
+
+def counts_owners(budget: Object) -> bool:
+    """Whether the budget speaks of a part of what the controllers of its pods ask for."""
+    spec = budget["spec"]
+    return spec.get("maxUnavailable") is not None or str(spec.get("minAvailable", "")).endswith("%")
+
+
+def failed_status(budget: Object, why: str, now: float) -> Object:
+    """Nothing may be evicted while the budget cannot be worked out."""
+    old = budget.get("status") or {}
+    condition = {
+        "type": "DisruptionAllowed", "status": "False", "reason": "SyncFailed", "message": why,
+        "observedGeneration": old.get("observedGeneration", 0),
+    }  # fmt: skip
+    kept = conditions.with_condition(old.get("conditions"), condition, times.text(now))
+    zeros = {"currentHealthy": 0, "desiredHealthy": 0, "expectedPods": 0}
+    return zeros | old | {"disruptionsAllowed": 0, "conditions": kept}
+
+
 def expected(budget: Object, scale: int | None, matching: int) -> Expected:
-    """`scale` is what the pods' controllers ask for together; None if some pod has none."""
+    """`scale` is what the pods' controllers ask for together; None if it is not known."""
     spec = budget["spec"]
     maximum, minimum = spec.get("maxUnavailable"), spec.get("minAvailable")
     if maximum is not None:
@@ -119,13 +142,19 @@ class DisruptionController(Controller):
             return
         chosen = from_selector(budget["spec"].get("selector"))
         here = self.pods.by_index("namespace", key.namespace)
-        matching = [
-            pod
-            for pod in here
-            if chosen.matches(pod["metadata"].get("labels")) and not pods.is_terminal(pod)
-        ]
-        should = expected(budget, self._scale(matching), len(matching))
-        new, again = status(budget, matching, should, self.clock.now())
+        matching = [pod for pod in here if chosen.matches(pod["metadata"].get("labels"))]
+        if not matching:
+            self.recorder.event(budget, "Normal", "NoPods", "No matching pods found")
+        again: float | None = None
+        try:
+            scale = await self._scale(budget, matching) if counts_owners(budget) else None
+        except Unscalable as error:
+            text = f"Failed to calculate the number of expected pods: {error}"
+            self.recorder.event(budget, "Warning", "CalculateExpectedPodCountFailed", text)
+            new = failed_status(budget, str(error), self.clock.now())
+        else:
+            should = expected(budget, scale, len(matching))
+            new, again = status(budget, matching, should, self.clock.now())
         if new != (budget.get("status") or {}):
             written = await self.client.update(
                 self.reconciles, budget | {"status": new}, subresource="status"
@@ -134,22 +163,70 @@ class DisruptionController(Controller):
         if again is not None:
             self.queue.add_after(key, again)
 
-    def _scale(self, matching: Sequence[Object]) -> int | None:
+    async def _scale(self, budget: Object, matching: Sequence[Object]) -> int:
+        """What the controllers of these pods ask for together.  Raises Unscalable."""
         found: dict[str, int] = {}
         for pod in matching:
-            owner = self._top(pod)
+            owner = _controller(pod)
             if owner is None:
-                return None
-            found[owner["metadata"]["uid"]] = int(owner["spec"].get("replicas", 1))
+                self.recorder.event(budget, "Warning", "UnmanagedPods", _unmanaged(budget))
+            elif owner["uid"] not in found:
+                top = self._top(pod)
+                uid, replicas = (
+                    (top["metadata"]["uid"], int(top["spec"].get("replicas", 1)))
+                    if top is not None
+                    else (owner["uid"], await self._asked(pod, owner))
+                )
+                found[uid] = replicas
         return sum(found.values())
+
+    async def _asked(self, pod: Object, owner: Object) -> int:
+        """The replicas of a controller of another kind, by its scale subresource."""
+        group = str(owner.get("apiVersion", "")).rpartition("/")[0]
+        served = (one for one in await self.client.discover())
+        named = next((n for n in served if (n.group, n.kind) == (group, owner["kind"])), None)
+        if named is None:
+            raise Unscalable(f"found no controllers for pod {json.dumps(pod['metadata']['name'])}")
+        namespace = pod["metadata"]["namespace"]
+        try:
+            scale = await self.client.get(named.name, owner["name"], namespace, subresource="scale")
+        except errors.NotFound as error:
+            text = f"{named.name} does not implement the scale subresource"
+            raise Unscalable(text) from error
+        return int((scale.get("spec") or {}).get("replicas", 0))
 
     def _top(self, obj: Object) -> Object | None:
         """The scalable controller at the top: a Deployment rather than its ReplicaSet."""
-        for owner in obj["metadata"].get("ownerReferences") or ():
-            informer = self._scales.get(owner.get("kind", "")) if owner.get("controller") else None
-            found = (
-                informer.get(Key(obj["metadata"]["namespace"], owner["name"])) if informer else None
-            )
-            if found is not None:
-                return self._top(found) or found
-        return None
+        owner = _controller(obj)
+        informer = self._scales.get(owner["kind"]) if owner is not None else None
+        if owner is None or informer is None:
+            return None
+        found = informer.get(Key(obj["metadata"]["namespace"], owner["name"]))
+        return (self._top(found) or found) if found is not None else None
+
+
+def _controller(obj: Object) -> Object | None:
+    owners: Sequence[Object] = obj["metadata"].get("ownerReferences") or ()
+    return next((owner for owner in owners if owner.get("controller")), None)
+
+
+def _unmanaged(budget: Object) -> str:
+    return (
+        f"Pods selected by this PodDisruptionBudget (selector: {go_text(budget['spec'].get('selector'))}) "
+        "were found to be unmanaged. As a result, the status of the PDB cannot be calculated correctly, which may "
+        'result in undefined behavior. To account for these pods please set ".spec.minAvailable" field of the PDB '
+        "to an integer value."
+    )
+
+
+def go_text(selector: Object | None) -> str:
+    """A label selector as Go prints one."""
+    plain = selector or {}
+    labels = "".join(f"{k}: {v}," for k, v in sorted((plain.get("matchLabels") or {}).items()))
+    rules = "".join(
+        f"LabelSelectorRequirement{{Key:{one['key']},Operator:{one['operator']},"
+        f"Values:[{' '.join(one.get('values') or ())}],}},"
+        for one in plain.get("matchExpressions") or ()
+    )
+    requirements = f"[]LabelSelectorRequirement{{{rules}}}"
+    return f"&LabelSelector{{MatchLabels:map[string]string{{{labels}}},MatchExpressions:{requirements},}}"

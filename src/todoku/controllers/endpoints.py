@@ -81,6 +81,12 @@ class EndpointsController(ServiceFollower):
     def setup(self) -> None:
         super().setup()
         self.endpoints = self.watch("endpoints", self._endpoints_changed)
+        self._bereaved: set[Key] = set()  # Services that were seen to go
+
+    def enqueue(self, event: WatchEvent) -> None:
+        if event.type == "DELETED":
+            self._bereaved.add(key_of(event.object))
+        super().enqueue(event)
 
     def _endpoints_changed(self, event: WatchEvent) -> None:
         self.soon(key_of(event.object))
@@ -111,14 +117,18 @@ class EndpointsController(ServiceFollower):
         await self.endpoints.reached(made["metadata"]["resourceVersion"])
 
     async def _remove(self, key: Key, current: Object | None) -> None:
-        """Endpoints go with their Service, unless somebody else uses them (leader election)."""
+        """Endpoints go with their Service, unless somebody else uses them (leader election).
+
+        Those that never had a Service are somebody's own.
+        """
+        seen_to_go = key in self._bereaved
+        self._bereaved.discard(key)
         if current is None or "control-plane.alpha.kubernetes.io/leader" in (
             current["metadata"].get("annotations") or {}
         ):
             return
-        if (current["metadata"].get("labels") or {}).get(
-            MANAGED_BY
-        ) != CONTROLLER and not current.get("subsets"):
+        labels = current["metadata"].get("labels") or {}
+        if not seen_to_go and labels.get(MANAGED_BY) != CONTROLLER:
             return
         try:
             await self.client.delete(
