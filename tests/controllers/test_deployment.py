@@ -74,6 +74,12 @@ async def test_its_own_annotation_is_no_change_of_what_is_asked_for(cluster):
     meta = (await cluster.client.get("deployments.apps", "web", "lab"))["metadata"]
     assert meta["annotations"]["deployment.kubernetes.io/revision"] == "1"
     assert meta["generation"] == 1
+    other = {"spec": {"template": {"spec": {"terminationGracePeriodSeconds": 7}}}}
+    await cluster.client.patch("deployments.apps", "web", "lab", other)
+    await cluster.until(lambda: ready(cluster, 3) and len(sets(cluster)) == 2)
+    meta = (await cluster.client.get("deployments.apps", "web", "lab"))["metadata"]
+    assert meta["annotations"]["deployment.kubernetes.io/revision"] == "2"
+    assert meta["generation"] == 2
 
 
 async def test_its_events_tell_what_it_did(cluster):

@@ -108,8 +108,16 @@ async def test_a_budget_follows_its_pods_and_blocks_evictions():
             await cluster.client.create("pods", eviction, subresource="eviction")
         await cluster.client.patch("deployments.apps", "web", "lab", {"spec": {"replicas": 2}})
         await cluster.until(lambda: allowed(1))
+        cluster.kubelets.keep_terminating = True
         await cluster.client.create("pods", eviction, subresource="eviction")
-        await cluster.until(lambda: cluster.get("pods", name) is None)
+        evicted = await cluster.client.get("pods", name, "lab")
+        why = next(c for c in evicted["status"]["conditions"] if c["type"] == "DisruptionTarget")
+        assert (why["status"], why["reason"]) == ("True", "EvictionByEvictionAPI")
+        assert (why["message"], why["observedGeneration"]) == ("Eviction API: evicting", 1)
+        assert evicted["metadata"]["deletionTimestamp"]
+        eviction["metadata"]["name"] = "another"
+        path = f"/api/v1/namespaces/lab/pods/{name}/eviction"
+        assert (await cluster.api.request("POST", path, eviction))[0] == 400
 
 
 async def test_a_budget_says_why_it_cannot_be_worked_out():

@@ -258,6 +258,28 @@ async def test_stateful_pods_go_highest_first(cluster):
     assert gone == ["web-2", "web-1"]
 
 
+async def test_scaling_down_halts_while_pods_before_it_are_ill(cluster):
+    cluster.kubelets.behave = lambda p: running(p, ready="sick" not in p["metadata"]["annotations"])
+    more = {"metadata": {"labels": {"app": "web"}, "annotations": {"x": "y"}}}
+    more["spec"] = template({"app": "web"})["spec"]
+    await cluster.client.create("statefulsets.apps", stateful(template=more))
+    await cluster.until(lambda: status(cluster, "statefulsets.apps").get("availableReplicas") == 3)
+
+    async def note(value: str | None) -> None:
+        for name in numbered(cluster):
+            body = {"metadata": {"annotations": {"sick": value}}}
+            await cluster.client.patch("pods", name, "lab", body)
+
+    await note("yes")
+    await cluster.until(lambda: not status(cluster, "statefulsets.apps").get("readyReplicas"))
+    await cluster.client.patch("statefulsets.apps", "web", "lab", {"spec": {"replicas": 0}})
+    await cluster.until(lambda: status(cluster, "statefulsets.apps")["observedGeneration"] == 2)
+    await asyncio.sleep(0.2)
+    assert numbered(cluster) == ["web-0", "web-1", "web-2"]
+    await note(None)
+    await cluster.until(lambda: not cluster.pods())
+
+
 async def test_a_stateful_update_keeps_the_pods_below_the_partition(cluster):
     strategy = {"type": "RollingUpdate", "rollingUpdate": {"partition": 2}}
     await cluster.client.create("statefulsets.apps", stateful(updateStrategy=strategy))

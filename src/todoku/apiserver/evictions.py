@@ -18,6 +18,18 @@ class Verdict:
     charge: Object | None = None
 
 
+def disrupted(pod: Object, now: float) -> Object:
+    """The pod with the condition that says why it goes, which failure policies of Jobs look at."""
+    meta, status = pod["metadata"], pod.get("status") or {}
+    condition = {
+        "type": "DisruptionTarget", "status": "True", "reason": "EvictionByEvictionAPI",
+        "message": "Eviction API: evicting", "lastTransitionTime": times.text(now),
+        "observedGeneration": meta.get("generation", 0),
+    }  # fmt: skip
+    others = [one for one in status.get("conditions") or () if one["type"] != "DisruptionTarget"]
+    return pod | {"status": status | {"conditions": [*others, condition]}}
+
+
 def needs_budget(pod: Object) -> bool:
     """Pods that are over, or never started, go without asking."""
     phase = pod.get("status", {}).get("phase")

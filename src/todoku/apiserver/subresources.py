@@ -208,6 +208,8 @@ async def _evict(engine: Engine, context: Context) -> Answer:
     context.dry_run = context.dry_run or options.dry_run
     cached = await reads.get(engine, context)
     pod = cached.object()
+    if eviction["metadata"].get("name", context.info.name) != context.info.name:
+        raise errors.BadRequest("name in URL does not match name in Eviction object")
     await _admit_creation(engine, context, eviction)
     objects = EngineObjects.of(engine)
     for _ in range(10):
@@ -222,9 +224,26 @@ async def _evict(engine: Engine, context: Context) -> Answer:
             break
         except errors.Conflict:
             continue
+    if not context.dry_run:
+        await _note_disruption(engine, objects, context)
     info = replace(context.info, verb="delete", subresource="")
     await deletes.delete(engine, replace(context, info=info, body=b""), options)
     return Answer(dumps(_success()), code=201)
+
+
+async def _note_disruption(engine: Engine, objects: EngineObjects, context: Context) -> None:
+    for _ in range(10):
+        pod = objects.get("pods", context.info.name, context.info.namespace)
+        if pod is None:
+            return
+        try:
+            wanted = evictions.disrupted(pod, engine.clock())
+            await objects.update("pods", wanted, subresource="status")
+        except errors.Conflict:
+            continue
+        except errors.NotFound:
+            return
+        return
 
 
 def _success() -> Object:

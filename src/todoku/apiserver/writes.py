@@ -222,10 +222,14 @@ async def _modify_once(engine: Engine, context: Context, change: Change, current
         served.resource.strategy.default(new)
     metadata.before_update(served, new, old)
     change.prepare(new, old)
-    metadata.raise_generation(served, new, old)
+    # What was asked for changes neither with what is, nor when a pod gets its node.
+    counts = context.info.subresource not in ("status", "binding")
+    if counts:
+        metadata.raise_generation(served, new, old)
 
     async def store(final: Object) -> Cached:
-        metadata.raise_generation(served, final, old)
+        if counts:
+            metadata.raise_generation(served, final, old)
         if deletes.is_over(served, final):
             return await remove(engine, context, final, current)
         if metadata.same(final, old):

@@ -152,9 +152,11 @@ class CronJobController(Controller):
             text = "Not starting job because prior execution is running and concurrency policy is Forbid"
             self.recorder.event(one, "Normal", "JobAlreadyActive", text)
             return
+        replaced: set[str] = set()
         if policy == "Replace":
             for job in running:
                 await self._delete(one, job)
+                replaced.add(job["metadata"]["uid"])
         job = make_job(one, found.start)
         try:
             made = await self.client.create("jobs.batch", job)
@@ -173,7 +175,8 @@ class CronJobController(Controller):
             raise
         await self.jobs.reached(made["metadata"]["resourceVersion"])
         status = dict(one.get("status") or {})
-        status["active"] = [*(status.get("active") or ()), _reference(made)]
+        kept = [ref for ref in status.get("active") or () if ref["uid"] not in replaced]
+        status["active"] = [*kept, _reference(made)]
         status["lastScheduleTime"] = times.text(found.start)
         await self._write(one, status)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Coroutine, Mapping, Sequence
 from typing import Any, ClassVar
 
-from todoku.api import errors
+from todoku.api import errors, times
 from todoku.api.meta import Key, Object
 from todoku.api.placement import taints
 from todoku.client import WatchEvent
@@ -97,6 +97,8 @@ class PodGcController(Controller):
                 status["conditions"] = [{
                     "type": "DisruptionTarget", "status": "True", "reason": "DeletionByPodGC",
                     "message": "PodGC: node no longer exists",
+                    "lastTransitionTime": times.text(self.clock.now()),
+                    "observedGeneration": meta.get("generation", 0),
                 }]  # fmt: skip
         try:
             if status:

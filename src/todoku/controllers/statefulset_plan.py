@@ -78,7 +78,9 @@ def plan(
     surplus = [number for number in sorted(by_ordinal, reverse=True) if number not in wanted]
     if one_by_one and surplus:
         pod = by_ordinal[surplus[0]]
-        if not deleting(pod):
+        ill = [number for number in surplus if not healthy(by_ordinal[number], stateful_set, now)]
+        waits = surplus[0] in ill and surplus[0] != ill[-1]  # for those before it to be healthy
+        if not deleting(pod) and not waits:
             decided.delete.append(pod)
         return decided
     decided.delete += [by_ordinal[n] for n in surplus if not deleting(by_ordinal[n])]

@@ -91,6 +91,7 @@ async def evict(controller: Controller, pod: Object, reason: str, message: str) 
     condition = {
         "type": "DisruptionTarget", "status": "True", "reason": reason, "message": message,
         "lastTransitionTime": times.text(controller.clock.now()),
+        "observedGeneration": meta.get("generation", 0),
     }  # fmt: skip
     body = {"metadata": {"uid": meta["uid"]}, "status": {"conditions": [condition]}}
     try:

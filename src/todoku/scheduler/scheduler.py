@@ -292,6 +292,7 @@ class Scheduler:
             "type": "DisruptionTarget", "status": "True", "reason": "PreemptionByScheduler",
             "message": f"{self.config.name}: preempting to accommodate a higher priority pod",
             "lastTransitionTime": times.text(self.clock.now()),
+            "observedGeneration": victim.object["metadata"].get("generation", 0),
         }  # fmt: skip
         body = {"metadata": {"uid": victim.uid}, "status": {"conditions": [condition]}}
         try:
