@@ -269,10 +269,9 @@ async def test_a_dry_run_answers_like_the_write_and_changes_nothing(api):
 
 PATHS = {
     "an unknown resource": "/api/v1/namespaces/default/nothings",
-    "an unknown group": "/apis/none.example.com/v1/things",
     "a cluster-scoped resource in a namespace": "/api/v1/namespaces/default/nodes",
     "an unknown subresource": "/api/v1/namespaces/default/configmaps/web/status",
-    "nonsense": "/nonsense",
+    "an unknown version of a built-in group": "/apis/apps/v9/deployments",
 }
 
 
@@ -280,6 +279,14 @@ PATHS = {
 async def test_not_found_is_a_status_for(api, path):
     status, refusal = await api.request("GET", path)
     assert (status, refusal["kind"], refusal["reason"]) == (404, "Status", "NotFound")
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/nonsense", "/apis/none.example.com/v1/things", "/apis/none.example.com/v1", "/api2/v1"],
+)
+async def test_not_found_is_text_for_a_path_that_nobody_serves(api, path):
+    assert await api.request("GET", path) == (404, "404 page not found\n")
 
 
 async def test_a_verb_the_resource_does_not_have_is_a_405(api):

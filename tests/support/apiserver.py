@@ -55,10 +55,12 @@ class RunningApi:
         accept: str = "application/json",
         headers: dict[str, str] | None = None,
     ) -> tuple[int, Any]:
-        """One request as the admin; the answer's status and decoded JSON."""
+        """One request as the admin; the answer's status and decoded JSON, or text if it is that."""
         response, data = await self.raw(
             method, path, body, content_type=content_type, accept=accept, headers=headers
         )
+        if response.content_type.startswith("text/"):
+            return response.status, data.decode()
         return response.status, json.loads(data) if data else None
 
     async def raw(

@@ -176,6 +176,13 @@ class NotFound(ApiError):
         return cls(f'{resource} "{name}" not found', details=_about(resource, name))
 
 
+class PathNotFound(NotFound):
+    """404 for a path that nobody serves.  The answer is no Status but text, to which clients add what they asked for."""
+
+    def __init__(self) -> None:
+        super().__init__("the server could not find the requested resource")
+
+
 class AlreadyExists(ApiError):
     code, reason = 409, "AlreadyExists"
 
@@ -310,13 +317,25 @@ _BY_REASON: dict[str, type[ApiError]] = {
 }  # fmt: skip
 
 
+# What an answer means that is no Status.
+_BY_CODE: dict[int, type[ApiError]] = {
+    kind.code: kind
+    for kind in (
+        NotFound, Conflict, Invalid, BadRequest, Unauthorized, Forbidden, MethodNotAllowed, NotAcceptable, TooLarge,
+        UnsupportedMediaType, TooManyRequests, InternalError, ServiceUnavailable, Timeout,
+    )
+}  # fmt: skip
+
+
 def from_status(status: Object) -> ApiError:
     """The exception that a wire `Status` stands for; unknown reasons become plain `ApiError`."""
-    kind = _BY_REASON.get(str(status.get("reason", "")), ApiError)
+    reason = str(status.get("reason", ""))
+    known = _BY_REASON.get(reason) if reason else _BY_CODE.get(int(status.get("code", 0)))
+    kind = known or ApiError
     error = kind.__new__(kind)
     ApiError.__init__(error, str(status.get("message", "")), details=status.get("details") or {})
     error.code = int(status.get("code", kind.code))
-    error.reason = str(status.get("reason", "")) or kind.reason
+    error.reason = reason or kind.reason
     if isinstance(error, Expired):
         error.continue_token = str((status.get("metadata") or {}).get("continue", ""))
     if isinstance(error, TooManyRequests):

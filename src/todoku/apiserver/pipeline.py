@@ -18,6 +18,7 @@ from todoku import KUBERNETES_VERSION
 from todoku.aio import log as logs
 from todoku.api import errors, times
 from todoku.api.meta import Object
+from todoku.api.resources.registry import GROUP_ORDER
 from todoku.apiserver import discovery, dispatch, negotiation, options, responses
 from todoku.apiserver.authentication import impersonated
 from todoku.apiserver.authorization import forbidden
@@ -276,7 +277,7 @@ class Pipeline:
         warnings = exchange.warnings
         served = self._engine.catalog.find(info.group, info.version, info.resource)
         if served is None or (info.namespace and not _scope_fits(served.resource.namespaced, info)):
-            raise errors.NotFound("the server could not find the requested resource")
+            raise _unserved(info.group)
         if not served.resource.namespaced and info.namespace:
             info = replace(info, namespace="")  # /api/v1/namespaces/NAME is cluster-scoped
         headers = request.headers
@@ -363,7 +364,7 @@ class Pipeline:
             return responses.body(msgspec.json.format(paths, indent=2))
         provider = self._engine.components.documents.get(path)
         if provider is None:
-            raise errors.NotFound("the server could not find the requested resource")
+            raise errors.PathNotFound
         return responses.body(dumps(provider()))
 
     def _text(self, request: web.BaseRequest, path: str) -> web.Response | None:
@@ -402,7 +403,8 @@ class Pipeline:
         accept = request.headers.get("Accept", "")
         page = self._pages.page(path, accept, request.host)
         if page is None:
-            raise errors.NotFound("the server could not find the requested resource")
+            parts = parts_of(path)
+            raise _unserved(parts[1] if parts[0] == "apis" and len(parts) > 1 else "")
         headers = {"ETag": page.etag, "Vary": "Accept"}
         if page.etag in request.headers.get("If-None-Match", ""):
             return web.Response(status=304, headers=headers)
@@ -420,6 +422,16 @@ class Pipeline:
 
 def _compressible(request: web.BaseRequest) -> bool:
     return "gzip" in request.headers.get("Accept-Encoding", "")
+
+
+def _unserved(group: str) -> errors.NotFound:
+    """The refusal of a resource or version that is not there: built-in groups word it themselves."""
+    if group in _BUILT_IN:
+        return errors.NotFound("the server could not find the requested resource")
+    return errors.PathNotFound()
+
+
+_BUILT_IN = frozenset(GROUP_ORDER)
 
 
 def parts_of(path: str) -> list[str]:

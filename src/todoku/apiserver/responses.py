@@ -43,7 +43,10 @@ def body(
 
 
 def refusal(error: errors.ApiError, *, warnings: Iterable[str] = ()) -> web.Response:
-    """The Status of an error."""
+    """The Status of an error; text for a path that nobody serves."""
+    if isinstance(error, errors.PathNotFound):
+        headers = {"X-Content-Type-Options": "nosniff"}
+        return web.Response(text="404 page not found\n", status=error.code, headers=headers)
     headers = {}
     if isinstance(error, errors.TooManyRequests):
         headers["Retry-After"] = str(error.retry_after_seconds)
