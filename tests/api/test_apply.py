@@ -203,6 +203,15 @@ def test_configurations_that_do_not_fit_are_refused(obj, message):
         applied(None, obj, schema=DEPLOYMENT)
 
 
+def test_metadata_stays_when_its_last_applied_field_goes():
+    live = applied(None, config_map({}, labels={"a": "b"}))
+    live["metadata"] |= {"uid": "u", "annotations": {"of": "nobody"}}
+    live = applied(live, config_map({}))
+    assert live["metadata"]["uid"] == "u"
+    assert live["metadata"]["annotations"] == {"of": "nobody"}
+    assert "labels" not in live["metadata"]
+
+
 def test_a_create_is_tracked_without_what_go_holds_by_value():
     obj = deployment({"name": "a", "image": "a:1"}, replicas=3)
     [entry] = track_update(None, obj, manager="kubectl-create", schema=DEPLOYMENT, now=0)

@@ -8,6 +8,7 @@ import pytest_asyncio
 from tests.support.apiserver import running_api
 from tests.support.minimal import minimal
 from todoku.api.resources import registry
+from todoku.api.resources.updates import CREATED_BY_UPDATE
 
 pytestmark = pytest.mark.asyncio(loop_scope="module")
 
@@ -162,6 +163,25 @@ async def test_a_life(api, resource):
     assert {one["type"] for one in events[:-1]} == {"MODIFIED"}
     revisions = [int(one["object"]["metadata"]["resourceVersion"]) for one in events]
     assert revisions == sorted(set(revisions))
+
+
+@pytest.mark.parametrize(
+    "resource", [pytest.param(one, id=f"{one.name}.{one.version}") for one in STORED]
+)
+async def test_a_replacement_of_nothing_creates_what_may_be_created_so(api, resource):
+    wanted = minimal(resource)
+    path = f"{collection(resource)}/{wanted['metadata']['name']}"
+    status, _ = await api.request("PUT", f"{path}?dryRun=All", wanted)
+    assert status == (201 if resource.name in CREATED_BY_UPDATE else 404)
+
+
+async def test_some_kinds_are_replaced_only_in_a_version_that_was_read(api):
+    path = "/apis/policy/v1/namespaces/default/poddisruptionbudgets"
+    budget = minimal(registry().find("poddisruptionbudgets.policy"), "versioned")
+    await good(api, "POST", path, budget, code=201)
+    status, refusal = await api.request("PUT", f"{path}/versioned", budget)
+    assert status == 422
+    assert "metadata.resourceVersion: Invalid value: 0" in refusal["message"]
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """The four patches through the server; their own rules are specified in tests/api."""
 
+import json
+
 import pytest
 
 CONFIG_MAPS = "/api/v1/namespaces/default/configmaps"
@@ -244,3 +246,26 @@ async def test_an_apply_neither_sets_nor_owns_the_other_endpoints_half(api, part
     [mine] = [one for one in obj["metadata"]["managedFields"] if one["manager"] == "me"]
     assert set(mine["fieldsV1"]) == {f"f:{next(iter(own))}"}
     assert mine.get("subresource", "") == part
+
+
+async def test_nobody_owns_what_allocation_and_admission_add(api):
+    service = {"metadata": {"name": "web"}, "spec": {"ports": [{"port": 80}]}}
+    made = await create(api, "/api/v1/namespaces/default/services", service)
+    assert made["spec"]["clusterIP"]
+    [entry] = made["metadata"]["managedFields"]
+    assert set(entry["fieldsV1"]["f:spec"]) == {
+        "f:internalTrafficPolicy",
+        "f:ports",
+        "f:sessionAffinity",
+        "f:type",
+    }
+
+
+async def test_owners_that_are_there_twice_count_once(api):
+    owner = {"apiVersion": "v1", "kind": "Pod", "name": "a", "uid": "u"}
+    body = {"metadata": {"name": "web", "ownerReferences": [owner, owner]}}
+    response, data = await api.raw("POST", CONFIG_MAPS, body)
+    assert json.loads(data)["metadata"]["ownerReferences"] == [owner]
+    [warning] = response.headers.getall("Warning")
+    assert ".metadata.ownerReferences contains duplicate entries; API server dedups" in warning
+    assert "observed: u" in warning

@@ -40,11 +40,15 @@ class Wish:
 
 
 async def admitted(engine: Engine, context: Context, wish: Wish, store: StoreIt) -> Cached:
-    """Run mutating admission, allocate, validate, run validating admission, store.
+    """Track managed fields, run mutating admission, allocate, validate, run validating admission, store.
 
-    Order: k8s.io/apiserver registry/generic/registry Store.Create and Update.
+    Order: k8s.io/apiserver endpoints/handlers, registry/generic/registry Store.Create and Update.  So nobody owns what
+    admission and allocation add: their values are not the client's.
     """
     old = wish.old
+    metadata.merge_owners(wish.new, context.warnings)
+    if wish.track:
+        _track(engine, context, wish.new, old)
     attributes = attributes_of(context, wish.operation, wish.new, old)
     if wish.seen:
         attributes.object = wish.seen.read(wish.new)
@@ -55,10 +59,9 @@ async def admitted(engine: Engine, context: Context, wish: Wish, store: StoreIt)
     if attributes.object is not wish.new and attributes.kind == context.served.resource.gvk:
         attributes.object = bodies.readmitted(context, attributes.object)
     final = wish.seen.write(wish.new, attributes.object) if wish.seen else attributes.object
+    metadata.merge_owners(final, context.warnings, admitted=True)
     allocation = await _allocate(engine, context, final, old)
     try:
-        if wish.track:
-            _track(engine, context, final, old)
         metadata.refuse(context.served, final, wish.problems(final, old))
         context.warnings.extend(context.served.resource.strategy.warnings(final, old))
         cached = await validated(plugins, attributes, lambda: store(final))

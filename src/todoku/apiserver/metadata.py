@@ -47,6 +47,28 @@ def before_create(served: Served, obj: Object, now: float) -> None:
     _drop_empty(metadata)
 
 
+def merge_owners(obj: Object, warnings: list[str], *, admitted: bool = False) -> None:
+    """Drop owner references that are there twice, in place, and warn of them."""
+    references = obj["metadata"].get("ownerReferences") or ()
+    if len(references) < 2:
+        return
+    kept: list[Object] = []
+    again: list[str] = []
+    for one in references:
+        if one in kept:
+            again.append(one.get("uid", ""))
+        else:
+            kept.append(one)
+    if again:
+        obj["metadata"]["ownerReferences"] = kept
+        when = " after mutating admission happens" if admitted else ""
+        warnings.append(
+            f".metadata.ownerReferences contains duplicate entries{when}; API server dedups owner references in"
+            " 1.20+, and may reject such requests as early as 1.24; please fix your requests; duplicate UID(s)"
+            f" observed: {', '.join(again)}"
+        )
+
+
 def generate_name(metadata: Object) -> bool:
     """Give a name if only generateName is there; returns whether it did."""
     if metadata.get("name") or not metadata.get("generateName"):

@@ -170,13 +170,12 @@ async def update_object(engine: Engine, context: Context, obj: Object) -> Writte
 
 
 def replacement(context: Context, obj: Object) -> Make:
-    """Want `obj` as it is.  Kinds that may not be overwritten blindly insist on a resourceVersion."""
+    """Want `obj` as it is.  Kinds that may not be overwritten blindly insist on a resourceVersion of clients."""
     served = context.served
+    blind = context.internal or served.resource.strategy.allow_unconditional_update
 
     def make(old: Object) -> Object:
-        if not obj["metadata"].get("resourceVersion") and (
-            not served.resource.strategy.allow_unconditional_update
-        ):
+        if not blind and not obj["metadata"].get("resourceVersion"):
             path = errors.Path("metadata") / "resourceVersion"
             problem = errors.invalid(path, 0, "must be specified for an update")
             metadata.refuse(served, obj, [problem])

@@ -220,7 +220,8 @@ def _settle(
 def _prune(merged: Object, last: FieldSet, managers: Sequence[Owner], schema: Type) -> Object:
     """Remove what this manager owned last time, unless somebody owns it now."""
     owned = frozenset().union(*(one.fields for one in managers))
-    kept = fieldsets.with_named_parents(owned, schema)
+    # An applied configuration always has a name, so that metadata as such stays.
+    kept = fieldsets.with_named_parents(owned, schema) | {("f:metadata",)}
     gone = fieldsets.with_named_parents(last, schema) - kept
     return remove(merged, gone, schema) if gone else merged
 

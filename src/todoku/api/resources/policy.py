@@ -363,8 +363,6 @@ LEASE = Rules(
         validate=_validate_lease,
         has_status=False,
         has_generation=False,
-        allow_create_on_update=True,
-        allow_unconditional_update=False,
     ),
     columns=(
         NAME,

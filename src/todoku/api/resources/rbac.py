@@ -171,7 +171,10 @@ def _binding_columns(kind: str) -> tuple[Column, ...]:
 def _role(validate: Callable[[Object, Object | None], list[FieldError]]) -> Rules:
     return Rules(
         strategy=Strategy(
-            default=_default_role, validate=validate, has_status=False, has_generation=False
+            default=_default_role,
+            validate=validate,
+            has_status=False,
+            has_generation=False,
         ),
         columns=_ROLE_COLUMNS,
         row=_role_row,

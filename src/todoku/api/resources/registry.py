@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from importlib import resources
 from typing import Any
 
 import msgspec
 
 from todoku.api.meta import GroupVersionKind
-from todoku.api.resource import Resource, Subresource
+from todoku.api.resource import Resource, Strategy, Subresource
 from todoku.api.resources.generic import generic_rules
 from todoku.api.resources.names import NAME_RULES
+from todoku.api.resources.updates import CREATED_BY_UPDATE, VERSIONED_UPDATES
 from todoku.api.validation import dns1123_subdomain
 
 # The order of /apis: kube-apiserver's group priorities.
@@ -115,7 +117,7 @@ def _resource(row: dict[str, Any]) -> Resource:
         categories=tuple(row["categories"].split()),
         verbs=tuple(row["verbs"].split()),
         subresources=tuple(_subresource(*one) for one in row["subresources"].items()),
-        strategy=rules.strategy,
+        strategy=_with_update_rules(rules.strategy, name),
         columns=rules.columns,
         row=rules.row,
         row_order=rules.row_order,
@@ -125,6 +127,13 @@ def _resource(row: dict[str, Any]) -> Resource:
         deprecation=rules.deprecation,
         name_rule=NAME_RULES.get(name, dns1123_subdomain),
     )
+
+
+def _with_update_rules(strategy: Strategy, name: str) -> Strategy:
+    create, blind = name in CREATED_BY_UPDATE, name not in VERSIONED_UPDATES
+    if not create and blind:
+        return strategy
+    return replace(strategy, allow_create_on_update=create, allow_unconditional_update=blind)
 
 
 def _subresource(name: str, data: dict[str, str]) -> Subresource:
