@@ -11,7 +11,7 @@ from tests.support.cluster import Cluster, ended, running, running_cluster, temp
 from todoku.api import times
 from todoku.api.meta import Object
 from todoku.controllers import cron, indexes
-from todoku.controllers.cronjob import due, surplus
+from todoku.controllers.cronjob import due, still_active, surplus
 from todoku.controllers.job_plan import index_of
 
 NAMES = ("job", "cronjob", "ttl-after-finished", "garbage-collector")
@@ -249,6 +249,26 @@ def test_the_oldest_finished_jobs_beyond_the_limit_go():
     jobs = [finished(f"j{i}", "Complete", f"2026-01-0{i + 1}T00:00:00Z") for i in range(5)]
     assert [j["metadata"]["name"] for j in surplus(jobs, 3, "Complete")] == ["j0", "j1"]
     assert surplus(jobs, None, "Complete") == []
+
+
+def test_what_becomes_of_the_jobs_of_a_cron_job():
+    def job(uid: str, kind: str = "") -> Object:
+        conditions = [{"type": kind, "status": "True"}] if kind else []
+        return {"metadata": {"name": uid, "uid": uid}, "status": {"conditions": conditions}}
+
+    active = [{"name": name, "uid": name} for name in ("running", "done", "gone")]
+    jobs = [job("running"), job("done", "Complete"), job("by-hand"), job("old", "Failed")]
+    kept, told = still_active(active, jobs)
+    assert [ref["name"] for ref in kept] == ["running"]
+    assert told == [
+        ("Normal", "SawCompletedJob", "Saw completed job: done, condition: Complete"),
+        ("Normal", "MissingJob", "Active job went missing: gone"),
+        (
+            "Warning",
+            "UnexpectedJob",
+            "Saw a job that the controller did not create or forgot: by-hand",
+        ),
+    ]
 
 
 async def test_a_cron_job_starts_its_job_and_notes_it(cluster):

@@ -114,6 +114,33 @@ def _local(moment: float, zone: tzinfo) -> str:
     return datetime.fromtimestamp(moment, zone).isoformat().replace("+00:00", "Z")
 
 
+def still_active(
+    active: Sequence[Object], jobs: Sequence[Object]
+) -> tuple[list[Object], list[tuple[str, str, str]]]:
+    """The references to running Jobs that stay, and events (type, reason, message) on what became of the others.
+
+    A Job that somebody else made of the template (`kubectl create job --from`) never becomes one of them.
+    """
+    there = {job["metadata"]["uid"]: job for job in jobs}
+    kept, told = [], []
+    for ref in active:
+        job = there.pop(ref["uid"], None)
+        if job is None:
+            told.append(("Normal", "MissingJob", f"Active job went missing: {ref['name']}"))
+        elif ended := finished(job):
+            text = f"Saw completed job: {ref['name']}, condition: {ended}"
+            told.append(("Normal", "SawCompletedJob", text))
+        else:
+            kept.append(ref)
+    for job in there.values():
+        if not finished(job):
+            text = (
+                f"Saw a job that the controller did not create or forgot: {job['metadata']['name']}"
+            )
+            told.append(("Warning", "UnexpectedJob", text))
+    return kept, told
+
+
 class CronJobController(Controller):
     name: ClassVar[str] = "cronjob"
     reconciles: ClassVar[str] = "cronjobs.batch"
@@ -146,7 +173,8 @@ class CronJobController(Controller):
         if found.missed > TOO_MANY:
             text = "too many missed start times. Set or decrease .spec.startingDeadlineSeconds or check clock skew"
             self.recorder.event(one, "Warning", "TooManyMissedTimes", text)
-        running = [job for job in jobs if not finished(job)]
+        active = {ref["uid"] for ref in (one.get("status") or {}).get("active") or ()}
+        running = [job for job in jobs if job["metadata"]["uid"] in active]
         policy = one["spec"].get("concurrencyPolicy", "Allow")
         if policy == "Forbid" and running:
             text = "Not starting job because prior execution is running and concurrency policy is Forbid"
@@ -183,22 +211,11 @@ class CronJobController(Controller):
     async def _note(self, one: Object, jobs: Sequence[Object]) -> Object:
         """Keep the list of running Jobs and the last success."""
         status = dict(one.get("status") or {})
-        there = {job["metadata"]["uid"]: job for job in jobs}
-        before = {ref["uid"] for ref in status.get("active") or ()}
-        running = [job for job in jobs if not finished(job)]
-        for uid in before:
-            ended = finished(there[uid]) if uid in there else ""
-            if ended:
-                text = f"Saw completed job: {there[uid]['metadata']['name']}, condition: {ended}"
-                self.recorder.event(one, "Normal", "SawCompletedJob", text)
-            elif uid not in there:
-                name = next(r["name"] for r in status["active"] if r["uid"] == uid)
-                self.recorder.event(one, "Normal", "MissingJob", f"Active job went missing: {name}")
-        status["active"] = [
-            _reference(job) for job in sorted(running, key=lambda j: j["metadata"]["name"])
-        ]
-        if not status["active"]:
-            del status["active"]
+        active, told = still_active(status.pop("active", None) or (), jobs)
+        for event in told:
+            self.recorder.event(one, *event)
+        if active:
+            status["active"] = active
         successes = [
             (job.get("status") or {}).get("completionTime")
             for job in jobs
