@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 
 from todoku.api import validation
 from todoku.api.errors import FieldError, Path, duplicate, invalid, not_supported, required
+from todoku.api.formats import qualified_domain
 from todoku.api.meta import Object
 from todoku.api.resource import Column, Strategy
 from todoku.api.resources.admission_expressions import condition_problems
@@ -61,7 +62,7 @@ def _conditions_of(configuration: Object) -> list[object]:
 
 
 def _webhook(webhook: Object, at: Path, *, mutating: bool, conditions: bool) -> list[FieldError]:
-    problems = full_name_problems(webhook.get("name") or "", at / "name")
+    problems = qualified_domain(webhook.get("name") or "", at / "name")
     for index, rule in enumerate(webhook.get("rules") or ()):
         problems += rule_problems(rule, at / "rules" / index)
     problems += _choice(webhook, "failurePolicy", ("Fail", "Ignore"), at)
@@ -87,17 +88,6 @@ def _webhook(webhook: Object, at: Path, *, mutating: bool, conditions: bool) -> 
     problems += _versions(
         webhook.get("admissionReviewVersions") or (), at / "admissionReviewVersions"
     )
-    return problems
-
-
-def full_name_problems(name: str, path: Path) -> list[FieldError]:
-    """A name with at least three parts (IsFullyQualifiedName)."""
-    if not name:
-        return [required(path)]
-    problems = [invalid(path, name, text) for text in validation.dns1123_subdomain(name)]
-    if not problems and len(name.split(".")) < 3:
-        text = "should be a domain with at least three segments separated by dots"
-        problems.append(invalid(path, name, text))
     return problems
 
 
@@ -181,12 +171,26 @@ def client_config_problems(config: Object, at: Path) -> list[FieldError]:
         problems.append(required(at / "service" / "name", "service name is required"))
     if not service.get("namespace"):
         problems.append(required(at / "service" / "namespace", "service namespace is required"))
-    path = service.get("path")
-    if path is not None and not path.startswith("/"):
-        problems.append(invalid(at / "service" / "path", path, "must start with a '/'"))
-    if service.get("port") is not None and not 1 <= service["port"] <= 65535:
+    port = service.get("port")
+    if port is not None and not 1 <= port <= 65535:
         text = "port is not valid: must be between 1 and 65535, inclusive"
-        problems.append(invalid(at / "service" / "port", service["port"], text))
+        problems.append(invalid(at / "service" / "port", port, text))
+    return problems + _service_path(service.get("path") or "/", at / "service" / "path")
+
+
+def _service_path(path: str, at: Path) -> list[FieldError]:
+    if path == "/":
+        return []
+    if path == "//":
+        return [invalid(at, path, "segment[0] may not be empty")]
+    problems: list[FieldError] = []
+    if not path.startswith("/"):
+        problems.append(invalid(at, path, "must start with a '/'"))
+    for index, step in enumerate(path[1:].removesuffix("/").split("/")):
+        texts = validation.dns1123_subdomain(step) if step else []
+        problems += [invalid(at, path, f"segment[{index}]: {text}") for text in texts]
+        if not step:
+            problems.append(invalid(at, path, f"segment[{index}] may not be empty"))
     return problems
 
 
@@ -222,7 +226,7 @@ def _versions(versions: Sequence[str], at: Path) -> list[FieldError]:
             problems += [
                 invalid(at / index, version, text) for text in validation.dns1035_label(version)
             ]
-    if not problems and not any(one in _KNOWN_REVIEWS for one in versions):
+    if not any(one in _KNOWN_REVIEWS for one in versions):
         text = f"must include at least one of {', '.join(_KNOWN_REVIEWS)}"
         problems.append(invalid(at, list(versions), text))
     return problems
