@@ -383,6 +383,8 @@ async def raise_for_status(response: Response) -> None:
         status = None
     if isinstance(status, dict) and status.get("kind") == "Status":
         raise errors.from_status(status)
+    if response.status == 404:  # a page of a server that has no such group or version
+        raise errors.NotFound("the server could not find the requested resource")
     text = content[:500].decode("utf-8", "replace").strip() or response.reason
     raise errors.from_status({"code": response.status, "message": text, "reason": ""})
 
