@@ -78,8 +78,10 @@ class Aggregator:
 
     def find(self, path: str) -> Object | None:
         """The APIService that a path below `/apis/GROUP/VERSION` belongs to, if it is not ours."""
+        if not path.startswith("/apis/"):
+            return None
         remote = self._services()
-        if not remote or not path.startswith("/apis/"):
+        if not remote:
             return None
         parts = path.split("/", 4)
         return remote.get((parts[2], parts[3])) if len(parts) > 3 else None

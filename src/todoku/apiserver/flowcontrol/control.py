@@ -14,6 +14,8 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from hashlib import sha256
 
+from multidict import istr
+
 from todoku.aio import log as logs
 from todoku.aio.metrics import Distribution
 from todoku.api import errors
@@ -24,6 +26,8 @@ from todoku.apiserver.request import RequestInfo, User
 
 log = logs.get(__name__)
 
+_SCHEMA_UID = istr("X-Kubernetes-Pf-Flowschema-Uid")
+_LEVEL_UID = istr("X-Kubernetes-Pf-Prioritylevel-Uid")
 _REMEMBERED = 10_000
 _WIDEST = 100
 TOO_MANY = "Too many requests, please try again later."
@@ -200,9 +204,9 @@ class FlowControl:
             teller = schemas.distinguisher(schema, user, info)
             digest = sha256(f"{len(name)}:{name}/{teller}".encode()).digest()
             hand = level.queues.hand(int.from_bytes(digest[:16], "big"))
-        headers = {
-            "X-Kubernetes-Pf-Flowschema-Uid": schema["metadata"].get("uid", ""),
-            "X-Kubernetes-Pf-Prioritylevel-Uid": level.uid,
+        headers: dict[str, str] = {
+            _SCHEMA_UID: schema["metadata"].get("uid", ""),
+            _LEVEL_UID: level.uid,
         }
         counts = self._counts.setdefault((level.name, name), Counts())
         return Flow(level, name, teller, hand, counts, headers)
