@@ -2,7 +2,7 @@
 
 A `Strategy` holds pure functions over wire objects.  The server calls them in this order:
 
-    create:  default(new) -> prepare_create(new) -> [admission, defaults again] -> allocate (server) -> validate(new, None)
+    create:  default(new) -> [admission, defaults again] -> prepare_create(new) -> allocate (server) -> validate(new, None)
     update:  default(new) -> prepare_update(new, old) -> [admission] -> validate(new, old)
     status:  default(new) -> prepare_status(new, old) -> [admission] -> validate_status(new, old)
 

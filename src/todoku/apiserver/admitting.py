@@ -37,10 +37,12 @@ class Wish:
     track: bool = True  # keep managedFields
     admission: bool = True
     seen: Seen | None = None
+    # What the server makes of a new object once mutating admission is through with it, in place.
+    prepare: Callable[[Object], None] | None = None
 
 
 async def admitted(engine: Engine, context: Context, wish: Wish, store: StoreIt) -> Cached:
-    """Track managed fields, run mutating admission, allocate, validate, run validating admission, store.
+    """Track managed fields, run mutating admission, prepare, allocate, validate, run validating admission, store.
 
     Order: k8s.io/apiserver endpoints/handlers, registry/generic/registry Store.Create and Update.  So nobody owns what
     admission and allocation add: their values are not the client's.
@@ -60,6 +62,8 @@ async def admitted(engine: Engine, context: Context, wish: Wish, store: StoreIt)
         attributes.object = bodies.readmitted(context, attributes.object)
     final = wish.seen.write(wish.new, attributes.object) if wish.seen else attributes.object
     metadata.merge_owners(final, context.warnings, admitted=True)
+    if wish.prepare is not None:
+        wish.prepare(final)
     allocation = await _allocate(engine, context, final, old)
     try:
         metadata.refuse(context.served, final, wish.problems(final, old))
@@ -77,12 +81,16 @@ async def admitted(engine: Engine, context: Context, wish: Wish, store: StoreIt)
 def _track(engine: Engine, context: Context, new: Object, old: Object | None) -> None:
     """Bring managedFields up to date (KEP-555); an object they cannot describe keeps what it has.
 
-    Such an object has list items without their keys, which validation names, or always had them.
+    Such an object has list items without their keys, which validation names, or always had them.  Nobody comes to own
+    the status of a new object, which it is not the client's to give.
     """
+    asked = new
+    if old is None and context.served.resource.strategy.has_status:
+        asked = {field: value for field, value in new.items() if field != "status"}
     try:
         entries = patches.track_update(
             old,
-            new,
+            asked,
             manager=context.field_manager,
             schema=context.served.type,
             now=engine.clock(),

@@ -48,9 +48,6 @@ async def create_object(
     metadata.settle_namespace(served, obj, context.info.namespace)
     strategy.default(obj)
     metadata.before_create(served, obj, engine.clock())
-    strategy.prepare_create(obj)
-    if strategy.note_creator is not None:
-        strategy.note_creator(obj, context.user.info())
     generated = metadata.generate_name(obj["metadata"])
     for attempt in range(GENERATE_ATTEMPTS):
         if attempt:
@@ -77,7 +74,14 @@ async def _create_once(engine: Engine, context: Context, obj: Object, track: boo
         except Raced:
             raise errors.AlreadyExists.of(served.name, name) from None
 
-    wish = Wish("CREATE", obj, None, _problems(served), track=track)
+    strategy = served.resource.strategy
+
+    def prepare(new: Object) -> None:
+        strategy.prepare_create(new)
+        if strategy.note_creator is not None:
+            strategy.note_creator(new, context.user.info())
+
+    wish = Wish("CREATE", obj, None, _problems(served), track=track, prepare=prepare)
     cached = await admitting.admitted(engine, context, wish, store)
     return Written(cached, created=True)
 

@@ -134,6 +134,13 @@ LIMITS = {
 }  # fmt: skip
 
 
+async def test_quality_of_service_counts_what_limit_ranges_gave(api):
+    limits = {"limits": [{"type": "Container", "default": {"cpu": "1", "memory": "1Gi"}}]}
+    await put(api, "limitranges", "l", {"spec": limits})
+    _, got = await pod(api)
+    assert got["status"]["qosClass"] == "Guaranteed"
+
+
 async def test_limit_ranges_fill_in_and_bound(api):
     await put(api, "limitranges", "l", LIMITS)
     _, got = await pod(api)

@@ -6,8 +6,8 @@ import base64
 import binascii
 import json
 
-from todoku.api import validation
-from todoku.api.errors import FieldError, Path, forbidden, invalid, required, too_long
+from todoku.api import gojson, validation
+from todoku.api.errors import WHOLE, FieldError, Path, forbidden, invalid, required, too_long
 from todoku.api.meta import Object
 from todoku.api.resource import Column, Strategy
 from todoku.api.resources.generic import AGE, NAME
@@ -41,6 +41,8 @@ def _immutable_problems(new: Object, old: Object, fields: tuple[str, ...]) -> li
 def _validate_config_map(new: Object, old: Object | None) -> list[FieldError]:
     data, binary = new.get("data") or {}, new.get("binaryData") or {}
     problems: list[FieldError] = []
+    if old is not None:
+        problems += _immutable_problems(new, old, ("data", "binaryData"))
     total = 0
     for key, value in data.items():
         problems += _key_problems([key], Path("data"))
@@ -49,12 +51,14 @@ def _validate_config_map(new: Object, old: Object | None) -> list[FieldError]:
                 invalid(Path("data").key(key), key, "duplicate of key present in binaryData")
             )
         total += len(value.encode())
-    problems += _key_problems(binary, Path("binaryData"))
+    for key in binary:
+        problems += _key_problems([key], Path("binaryData"))
+        if key in data:
+            text = "duplicate of key present in data"
+            problems.append(invalid(Path("binaryData").key(key), key, text))
     total += sum(_decoded_size(value) for value in binary.values())
     if total > MAX_BYTES:
-        problems.append(too_long(Path(""), MAX_BYTES))
-    if old is not None:
-        problems += _immutable_problems(new, old, ("data", "binaryData"))
+        problems.append(too_long(WHOLE, MAX_BYTES))
     return problems
 
 
@@ -77,18 +81,14 @@ _TOKEN = "kubernetes.io/service-account-token"
 _NEEDED_KEYS = {
     "kubernetes.io/dockercfg": (".dockercfg",),
     "kubernetes.io/dockerconfigjson": (".dockerconfigjson",),
-    "kubernetes.io/ssh-auth": ("ssh-privatekey",),
     "kubernetes.io/tls": ("tls.crt", "tls.key"),
 }
 
 
 def _default_secret(obj: Object) -> None:
+    """`stringData` is written once and never read back: admission sees `data` already."""
     if not obj.get("type"):
         obj["type"] = "Opaque"
-
-
-def _prepare_secret(obj: Object) -> None:
-    """`stringData` is written once and never read back."""
     plain = obj.pop("stringData", None)
     if plain:
         data = dict(obj.get("data") or {})
@@ -98,21 +98,17 @@ def _prepare_secret(obj: Object) -> None:
         obj["data"] = data
 
 
-def _prepare_secret_update(new: Object, old: Object) -> None:
-    _prepare_secret(new)
-
-
 def _validate_secret(new: Object, old: Object | None) -> list[FieldError]:
     data = new.get("data") or {}
     path = Path("data")
-    problems = _key_problems(data, path)
-    if sum(_decoded_size(value) for value in data.values()) > MAX_BYTES:
-        problems.append(too_long(path, MAX_BYTES))
-    problems += _by_type(new, data)
+    problems: list[FieldError] = []
     if old is not None:
         problems += validation.immutable(new.get("type"), old.get("type"), Path("type"))
         problems += _immutable_problems(new, old, ("data",))
-    return problems
+    problems += _key_problems(data, path)
+    if sum(_decoded_size(value) for value in data.values()) > MAX_BYTES:
+        problems.append(too_long(path, MAX_BYTES))
+    return problems + _by_type(new, data)
 
 
 def _by_type(secret: Object, data: Object) -> list[FieldError]:
@@ -124,6 +120,8 @@ def _by_type(secret: Object, data: Object) -> list[FieldError]:
             return [required(at)]
     if kind == "kubernetes.io/basic-auth" and "username" not in data and "password" not in data:
         return [required(path.key("username")), required(path.key("password"))]
+    if kind == "kubernetes.io/ssh-auth" and not data.get("ssh-privatekey"):
+        return [required(path.key("ssh-privatekey"))]
     problems = [
         required(path.key(key)) for key in _NEEDED_KEYS.get(str(kind), ()) if key not in data
     ]
@@ -134,17 +132,26 @@ def _by_type(secret: Object, data: Object) -> list[FieldError]:
 
 def _json_problem(data: Object, key: str, path: Path) -> list[FieldError]:
     try:
-        json.loads(base64.b64decode(data[key]))
-    except (ValueError, binascii.Error):
-        return [invalid(path.key(key), "<secret contents redacted>", "invalid JSON")]
-    return []
+        raw = base64.b64decode(data[key])
+    except binascii.Error:
+        raw = b""
+    text = gojson.syntax_error(raw)
+    if text is None:
+        found = json.loads(raw)
+        if found is None or isinstance(found, dict):
+            return []
+        text = (
+            f"json: cannot unmarshal {_GO_KINDS[type(found)]} into Go value of type"
+            " map[string]interface {}"
+        )
+    return [invalid(path.key(key), "<secret contents redacted>", text)]
 
+
+_GO_KINDS = {list: "array", str: "string", int: "number", float: "number", bool: "bool"}
 
 SECRET = Rules(
     strategy=Strategy(
         default=_default_secret,
-        prepare_create=_prepare_secret,
-        prepare_update=_prepare_secret_update,
         validate=_validate_secret,
         selectable_fields=lambda obj: {"type": obj.get("type", "")},
         selectable_field_names=("type",),
