@@ -141,6 +141,14 @@ async def test_quality_of_service_counts_what_limit_ranges_gave(api):
     assert got["status"]["qosClass"] == "Guaranteed"
 
 
+async def test_nobody_owns_the_status_of_a_new_object(api):
+    body = {"metadata": {"name": "p"}, "spec": POD, "status": {"phase": "Running"}}
+    _, got = await api.request("POST", "/api/v1/namespaces/default/pods", body)
+    assert got["status"]["phase"] == "Pending"
+    [entry] = got["metadata"]["managedFields"]
+    assert set(entry["fieldsV1"]) == {"f:spec"}
+
+
 async def test_limit_ranges_fill_in_and_bound(api):
     await put(api, "limitranges", "l", LIMITS)
     _, got = await pod(api)
