@@ -4,7 +4,7 @@ import pytest
 
 from todoku.api import schemas
 from todoku.api.errors import Unclassified
-from todoku.api.patches import ApplyConflict, apply, track_update
+from todoku.api.patches import ApplyConflict, apply, through, track_update
 from todoku.api.patches.fieldsets import decode, encode, show
 
 DEPLOYMENT = schemas.type_of("io.k8s.api.apps.v1.Deployment")
@@ -297,3 +297,28 @@ def test_an_annotation_that_cannot_be_read_gives_nothing_away():
     live["metadata"]["annotations"][LAST] = "["
     with pytest.raises(ApplyConflict):
         applied(live, config_map({"a": "2"}), manager="kubectl")
+
+
+REPLICAS = ("f:spec", "f:replicas")
+
+
+def entry(manager, fields, subresource=""):
+    kept = {"manager": manager, "operation": "Apply", "apiVersion": "apps/v1", "fieldsV1": fields}
+    return kept | ({"subresource": subresource} if subresource else {})
+
+
+def test_a_field_applied_through_another_kind_changes_hands():
+    both = {"f:spec": {"f:paused": {}, "f:replicas": {}}}
+    owners = [entry("one", both), entry("two", {"f:spec": {"f:paused": {}}})]
+    [seen] = through.shown(owners, REPLICAS, as_=REPLICAS, api_version="autoscaling/v1")
+    assert (seen["manager"], seen["apiVersion"]) == ("one", "autoscaling/v1")
+    assert seen["fieldsV1"] == {"f:spec": {"f:replicas": {}}}
+    taker = entry("three", {"f:spec": {"f:replicas": {}}}, "scale")
+    after = through.merged(owners, [taker], REPLICAS, api_version="apps/v1")
+    assert [(one["manager"], one["fieldsV1"]["f:spec"]) for one in after] == [
+        ("one", {"f:paused": {}}),
+        ("two", {"f:paused": {}}),
+        ("three", {"f:replicas": {}}),
+    ]
+    shared = through.merged(owners, [seen, taker], REPLICAS, api_version="apps/v1")
+    assert shared[0] == owners[0]

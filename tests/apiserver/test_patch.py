@@ -269,3 +269,30 @@ async def test_owners_that_are_there_twice_count_once(api):
     [warning] = response.headers.getall("Warning")
     assert ".metadata.ownerReferences contains duplicate entries; API server dedups" in warning
     assert "observed: u" in warning
+
+
+async def test_a_scale_is_applied_and_its_applier_owns_the_replicas(api):
+    path = f"{DEPLOYMENTS}/web"
+    body = deployment("a", replicas=1) | {"apiVersion": "apps/v1", "kind": "Deployment"}
+    await api.request("PATCH", f"{path}?fieldManager=one", body, content_type=APPLY)
+    scale = {"apiVersion": "autoscaling/v1", "kind": "Scale", "spec": {"replicas": 3}}
+    status, refusal = await patch(api, scale, APPLY, f"{path}/scale?fieldManager=two")
+    assert status == 409
+    assert refusal["message"] == (
+        'Apply failed with 1 conflict: conflict with "one": .spec.replicas'
+    )
+    status, scaled = await patch(api, scale, APPLY, f"{path}/scale?fieldManager=two&force=true")
+    assert (status, scaled["kind"], scaled["spec"]) == (200, "Scale", {"replicas": 3})
+    _, obj = await api.request("GET", path)
+    owners = {one["manager"]: one for one in obj["metadata"]["managedFields"]}
+    assert "f:replicas" not in owners["one"]["fieldsV1"]["f:spec"]
+    assert owners["two"]["fieldsV1"] == {"f:spec": {"f:replicas": {}}}
+    assert (owners["two"]["apiVersion"], owners["two"]["subresource"]) == ("apps/v1", "scale")
+    again = await patch(api, scale, APPLY, f"{path}/scale?fieldManager=two")
+    assert again == (200, scaled)
+
+
+async def test_a_creation_that_was_only_tried_has_no_version(api):
+    _, obj = await api.request("POST", f"{CONFIG_MAPS}?dryRun=All", {"metadata": {"name": "a"}})
+    assert "resourceVersion" not in obj["metadata"]
+    assert obj["metadata"]["uid"]

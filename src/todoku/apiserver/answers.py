@@ -40,7 +40,7 @@ def one(
     if form.as_:
         obj = shown(served, cached, revision)
         if form.as_ == "Table":
-            version = obj["metadata"]["resourceVersion"]
+            version = obj["metadata"].get("resourceVersion", "")
             return dumps(
                 _table(served, [obj], form, {"resourceVersion": version}, with_columns=columns)
             )

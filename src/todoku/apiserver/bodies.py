@@ -175,17 +175,20 @@ def _summary(body: bytes) -> str:
     return f"{shown} ..." if len(body) > len(head) else shown
 
 
-def read_configuration(context: Context) -> Object:
-    """The object of an apply patch (YAML, of which JSON is a part); applying it says whether it fits its schema."""
+def read_configuration(context: Context, kind: GroupVersionKind | None = None) -> Object:
+    """The object of an apply patch (YAML, of which JSON is a part) to the resource's kind or to `kind`.
+
+    Applying it says whether it fits its schema.
+    """
     try:
         value, duplicates = parse_yaml(context.body)
     except errors.BadRequest as error:
         raise errors.BadRequest(f"error decoding YAML: {error.message}") from error
     obj = _object(value)
-    wanted, found = context.served.resource.gvk, gvk_of(obj)
+    wanted, found = kind or context.served.resource.gvk, gvk_of(obj)
     if found != wanted:
-        kind = f"{found.group}/{found.version}, Kind={found.kind}"
-        raise errors.BadRequest(f"invalid object type: {kind}")
+        shown = f"{found.group}/{found.version}, Kind={found.kind}"
+        raise errors.BadRequest(f"invalid object type: {shown}")
     settle_kind(obj, wanted)
     if duplicates and validation_mode(context) == "Strict":
         text = f"error converting YAML to JSON: {_yaml_duplicates(duplicates)}"

@@ -105,10 +105,14 @@ class Cached:
 
     def full(self, head: bytes | None = None, revision: int | None = None) -> bytes:
         """Its JSON; `head` replaces kind and apiVersion (see `head_of`), `revision` the resourceVersion."""
+        begin = self.value[: self.after - len(_METADATA)] if head is None else head
+        shown = self.revision if revision is None else revision
+        if not shown:  # a creation that was only tried
+            return begin + self.value[self.after - len(_METADATA) :]
         return b"%b%b%d%b" % (
-            self.value[: self.after - len(_METADATA)] if head is None else head,
+            begin,
             b'"metadata":{"resourceVersion":"',
-            self.revision if revision is None else revision,
+            shown,
             b'",' + self.value[self.after :],
         )
 
@@ -128,7 +132,8 @@ def cached(entry: Entry, namespace: str, name: str) -> Cached:
 
 def _parse(one: Cached) -> Object:
     obj: Object = _decode(one.value)
-    obj["metadata"]["resourceVersion"] = str(one.revision)
+    if one.revision:
+        obj["metadata"]["resourceVersion"] = str(one.revision)
     return obj
 
 

@@ -36,6 +36,35 @@ def change(engine: Engine, context: Context) -> Change:
     return replace(kind(context.served, make), patched=patched)
 
 
+def is_apply(context: Context) -> bool:
+    return bodies.media_type(context.content_type) == APPLY_PATCH
+
+
+def applier(engine: Engine, context: Context, kind: GroupVersionKind) -> Make:
+    """What the request's apply patch makes of an object of another kind than the resource's, with its managedFields."""
+    _check_options(context, apply=True)
+    configuration = bodies.read_configuration(context, kind)
+    writes.check_name(
+        configuration["metadata"].setdefault("name", context.info.name), context.info.name
+    )
+    type_ = schemas.type_of(schemas.names_by_kind()[kind])
+    return lambda old: _applied(engine, context, old, configuration, type_)
+
+
+def _applied(
+    engine: Engine, context: Context, live: Object | None, configuration: Object, type_: Type
+) -> Object:
+    return patches.apply(
+        live,
+        configuration,
+        manager=context.query["fieldManager"],
+        force=flag(context.query, "force") is True,
+        schema=type_,
+        now=engine.clock(),
+        subresource=context.info.subresource,
+    ).object
+
+
 def maker(context: Context, kind: GroupVersionKind) -> Make:
     """What the request's patch makes of an object of another kind than the resource's (a Scale)."""
     type_ = schemas.type_of(schemas.names_by_kind()[kind])
@@ -142,15 +171,7 @@ def _apply(engine: Engine, context: Context, kind: Callable[..., Change]) -> Cha
 
     def applied(live: Object | None) -> Object:
         try:
-            return patches.apply(
-                live,
-                configuration,
-                manager=context.query["fieldManager"],
-                force=flag(context.query, "force") is True,
-                schema=context.served.type,
-                now=engine.clock(),
-                subresource=info.subresource,
-            ).object
+            return _applied(engine, context, live, configuration, context.served.type)
         except FieldSetError as problem:  # the stored object has list items without their keys
             raise errors.BadRequest(f"failed to create typed live object: {problem}") from problem
 

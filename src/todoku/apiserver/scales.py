@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from todoku.api import errors, selectors
 from todoku.api.meta import Object, copy
+from todoku.api.patches import through
 from todoku.api.resource import Column
 from todoku.api.tables import created
 
@@ -91,6 +92,28 @@ def _selector(value: Any) -> str:
     if "matchLabels" in value or "matchExpressions" in value:
         return str(selectors.from_selector(value))
     return str(selectors.from_map(value))  # a ReplicationController's
+
+
+_REPLICAS = ("f:spec", "f:replicas")
+
+
+def apply(old: Object, paths: Paths, applied: Callable[[Object], Object]) -> Object:
+    """A copy of `old` after a Scale was applied to it; `applied` makes the Scale of the one that it is given."""
+    field = tuple(f"f:{part}" for part in paths.spec_replicas)
+    owners = old["metadata"].get("managedFields") or []
+    scale = read(old, paths)
+    scale["metadata"]["managedFields"] = through.shown(
+        owners, field, as_=_REPLICAS, api_version=scale["apiVersion"]
+    )
+    result = applied(scale)
+    new = write(old, result, paths)
+    new["metadata"]["managedFields"] = through.merged(
+        owners,
+        result["metadata"].get("managedFields") or [],
+        field,
+        api_version=old["apiVersion"],
+    )
+    return new
 
 
 def write(obj: Object, scale: Object, paths: Paths) -> Object:

@@ -156,7 +156,13 @@ async def _scale(engine: Engine, context: Context) -> Answer:
                 dumps(answers.table_of(scales.COLUMNS, scales.row, scale, form)), form=form
             )
         return Answer(dumps(scale))
-    if context.info.verb == "patch":
+    applies = context.info.verb == "patch" and patching.is_apply(context)
+    if applies:
+        applied = patching.applier(engine, context, _SCALE)
+
+        def make(old: Object) -> Object:
+            return scales.apply(old, paths, applied)
+    elif context.info.verb == "patch":
         patch = patching.maker(context, _SCALE)
 
         def make(old: Object) -> Object:
@@ -170,7 +176,7 @@ async def _scale(engine: Engine, context: Context) -> Answer:
     seen = admitting.Seen(
         lambda obj: scales.read(obj, paths), lambda obj, scale: scales.write(obj, scale, paths)
     )
-    change = replace(writes.main_change(served, make), seen=seen)
+    change = replace(writes.main_change(served, make), seen=seen, track=not applies)
     written = await writes.modify(engine, context, change)
     await conversion.prepare(engine.components.converter, served, [written.cached])
     return Answer(dumps(scales.read(served.view(written.cached), paths)))
