@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 
 import pytest
 
@@ -60,6 +62,8 @@ async def test_a_hashed_address_may_be_kept_for_ever(api):
     _, index = await api.request("GET", "/openapi/v3")
     response, _ = await api.raw("GET", index["paths"]["api/v1"]["serverRelativeURL"])
     assert "immutable" in response.headers["Cache-Control"]
+    expires = parsedate_to_datetime(response.headers["Expires"])
+    assert expires - datetime.now(UTC) > timedelta(days=364)
 
 
 async def test_version_3_tells_defaults(api):

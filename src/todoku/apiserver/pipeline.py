@@ -11,6 +11,7 @@ import uuid
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from email.utils import formatdate
 from time import perf_counter
 
 import msgspec
@@ -56,6 +57,7 @@ _AUDIT_ID = istr("Audit-Id")
 _AUDIT_PREFIX = str(uuid.uuid4())[:24]
 _audit_numbers = itertools.count(random.getrandbits(40))
 _APPLY = "application/apply-patch"
+_YEAR_SECONDS = 365 * 24 * 3600
 _UNCACHED = {"Cache-Control": "no-cache, private"}
 _METRICS = {"Content-Type": "text/plain; version=0.0.4; charset=utf-8", **_UNCACHED}
 
@@ -337,6 +339,8 @@ class Pipeline:
             return web.Response(status=301, headers={"Location": document.moved})
         cache = "public, immutable" if document.immutable else "no-cache, private"
         headers = {"ETag": document.etag, "Vary": "Accept", "Cache-Control": cache}
+        if document.immutable:  # clients that do not know `immutable` ask no more for a year
+            headers["Expires"] = formatdate(self._engine.clock() + _YEAR_SECONDS, usegmt=True)
         if document.etag in request.headers.get("If-None-Match", ""):
             return web.Response(status=304, headers=headers)
         return responses.body(
