@@ -515,3 +515,30 @@ async def test_what_somebody_may_do_can_be_asked_of_a_namespace_that_is_not_ther
         "spec": {"user": "a", "resourceAttributes": attributes},
     }
     assert (await api.request("POST", path, body))[0] == 201
+
+
+async def test_what_admission_and_allocation_add_belongs_to_no_manager(api, hooks):
+    await api.request(
+        "POST", "/api/v1/namespaces/default/serviceaccounts", {"metadata": {"name": "default"}}
+    )
+    hooks.answers["m"] = lambda request: patched(
+        {"op": "add", "path": "/data", "value": {"hook": "x"}}
+    )
+    await configure(api, "Mutating", "m", hooks.hook("m"))
+    _, got = await create(api, data={"own": "x"})
+    (entry,) = got["metadata"]["managedFields"]
+    assert entry["fieldsV1"]["f:data"] == {".": {}, "f:own": {}}
+    spec = {"containers": [{"name": "c", "image": "i"}]}
+    _, pod = await api.request(
+        "POST", "/api/v1/namespaces/default/pods", {"metadata": {"name": "p"}, "spec": spec}
+    )
+    assert pod["spec"]["volumes"]
+    owned = pod["metadata"]["managedFields"][0]["fieldsV1"]["f:spec"]
+    assert {"f:volumes", "f:tolerations", "f:serviceAccountName", "f:priority"}.isdisjoint(owned)
+    assert "f:restartPolicy" in owned
+    _, service = await api.request(
+        "POST", "/api/v1/namespaces/default/services",
+        {"metadata": {"name": "s"}, "spec": {"ports": [{"port": 80}]}},
+    )  # fmt: skip
+    assert service["spec"]["clusterIP"]
+    assert "f:clusterIP" not in service["metadata"]["managedFields"][0]["fieldsV1"]["f:spec"]
