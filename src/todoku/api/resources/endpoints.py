@@ -20,12 +20,9 @@ from todoku.api.meta import Object
 from todoku.api.resource import Column, Strategy
 from todoku.api.resources.generic import AGE, NAME
 from todoku.api.resources.rules import Rules
-from todoku.api.resources.service_validation import (
-    PROTOCOLS,
-    address_problems,
-    special_address_problems,
-)
+from todoku.api.resources.service_validation import PROTOCOLS, special_address_problems
 from todoku.api.tables import created
+from todoku.api.validation import address_problems
 
 
 def _default(obj: Object) -> None:

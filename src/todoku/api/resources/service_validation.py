@@ -16,60 +16,75 @@ from todoku.api.errors import (
     not_supported,
     required,
 )
+from todoku.api.internals import or_null, rendered
 from todoku.api.meta import Object
+from todoku.api.validation import address_problems, cidr_problems, family_of, without_zeros
 
 TYPES = ("ClusterIP", "ExternalName", "LoadBalancer", "NodePort")
 PROTOCOLS = ("SCTP", "TCP", "UDP")
 _SPEC = Path("spec")
-_ADDRESS_TEXT = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"
+TOPOLOGY_HINTS = "service.kubernetes.io/topology-aware-hints"
+TOPOLOGY_MODE = "service.kubernetes.io/topology-mode"
+SOURCE_RANGES = "service.beta.kubernetes.io/load-balancer-source-ranges"
 
 
 def validate(new: Object, old: Object | None) -> list[FieldError]:
     """All problems of a Service; with `old`, also of the change."""
-    problems = _transition(new, old) if old is not None else []
-    problems += _spec_problems(new["spec"], old["spec"] if old else None)
-    problems += _load_balancer_status(new, Path("status") / "loadBalancer") if old is None else []
-    return problems
+    before = old["spec"] if old else {}
+    problems = _transition(new["spec"], before) if old is not None else []
+    problems += _topology(new["metadata"].get("annotations") or {})
+    return problems + _spec_problems(new, before)
 
 
 def validate_status(new: Object, old: Object) -> list[FieldError]:
-    return _load_balancer_status(new, Path("status") / "loadBalancer")
+    kept = [one["ip"] for one in _ingress(old) if one.get("ip")]
+    return _load_balancer_status(new, Path("status") / "loadBalancer", kept)
 
 
-def _spec_problems(spec: Object, before: Object | None) -> list[FieldError]:
-    headless = spec.get("clusterIP") == "None"
+def _topology(annotations: Object) -> list[FieldError]:
+    mode, hints = annotations.get(TOPOLOGY_MODE), annotations.get(TOPOLOGY_HINTS)
+    if mode is None or hints is None or mode == hints:
+        return []
+    text = f"must match annotations[{TOPOLOGY_HINTS}] when both are specified"
+    return [invalid((Path("metadata") / "annotations").key(TOPOLOGY_MODE), mode, text)]
+
+
+def _spec_problems(service: Object, before: Object) -> list[FieldError]:
+    spec = service["spec"]
     kind = spec.get("type") or ""
     problems: list[FieldError] = []
-    if not spec.get("ports") and not headless and kind != "ExternalName":
+    if not spec.get("ports") and not headless(spec) and kind != "ExternalName":
         problems.append(required(_SPEC / "ports"))
-    problems += _by_type(spec, kind, headless)
-    problems += _ports(spec, headless)
+    problems += _by_type(spec, kind)
+    problems += _ports(spec)
     problems += validation.label_problems(spec.get("selector"), _SPEC / "selector")
     problems += _affinity(spec)
-    problems += _cluster_ips(spec, before)
-    problems += _families(spec, before)
-    problems += _external_ips(
-        spec.get("externalIPs") or (), (before or {}).get("externalIPs") or ()
-    )
+    problems += family_problems(spec, before)
+    problems += _external_ips(spec.get("externalIPs") or (), before.get("externalIPs") or ())
     if not kind:
         problems.append(required(_SPEC / "type"))
     elif kind not in TYPES:
         problems.append(not_supported(_SPEC / "type", kind, TYPES))
     problems += _node_ports(spec, kind)
-    problems += _source_ranges(spec, kind)
+    problems += _same_ports(spec)
+    problems += _source_ranges(service, kind, before.get("loadBalancerSourceRanges") or ())
     if spec.get("allocateLoadBalancerNodePorts") is not None and kind != "LoadBalancer":
         text = "may only be used when `type` is 'LoadBalancer'"
         problems.append(forbidden(_SPEC / "allocateLoadBalancerNodePorts", text))
     if kind == "LoadBalancer" and spec.get("allocateLoadBalancerNodePorts") is None:
-        problems.append(required(_SPEC / "allocateLoadBalancerNodePorts"))
+        problems.append(required(Path("allocateLoadBalancerNodePorts")))
     problems += _class(spec, kind)
     problems += _traffic_policies(spec, kind)
     return problems
 
 
-def _by_type(spec: Object, kind: str, headless: bool) -> list[FieldError]:
+def headless(spec: Object) -> bool:
+    return spec.get("clusterIPs") == ["None"]
+
+
+def _by_type(spec: Object, kind: str) -> list[FieldError]:
     problems: list[FieldError] = []
-    if kind in ("NodePort", "LoadBalancer") and headless:
+    if kind in ("NodePort", "LoadBalancer") and headless(spec):
         text = f"may not be set to 'None' for {kind} services"
         problems.append(invalid(_SPEC / "clusterIPs" / 0, "None", text))
     if kind == "ExternalName":
@@ -90,10 +105,9 @@ def _by_type(spec: Object, kind: str, headless: bool) -> list[FieldError]:
     return problems
 
 
-def _ports(spec: Object, headless: bool) -> list[FieldError]:
+def _ports(spec: Object) -> list[FieldError]:
     problems: list[FieldError] = []
     names: set[str] = set()
-    pairs: set[tuple[Any, Any]] = set()
     ports = spec.get("ports") or ()
     for index, port in enumerate(ports):
         at = _SPEC / "ports" / index
@@ -107,12 +121,17 @@ def _ports(spec: Object, headless: bool) -> list[FieldError]:
                 invalid(at / "appProtocol", value, t)
                 for t in validation.qualified_name_problems(value)
             ]
-    for index, port in enumerate(ports):
+    return problems
+
+
+def _same_ports(spec: Object) -> list[FieldError]:
+    problems: list[FieldError] = []
+    pairs: set[tuple[Any, Any]] = set()
+    for index, port in enumerate(spec.get("ports") or ()):
         pair = (port.get("port"), port.get("protocol"))
         if pair in pairs:
-            problems.append(
-                duplicate(_SPEC / "ports" / index, {"port": pair[0], "protocol": pair[1]})
-            )
+            shown = rendered({"port": pair[0], "protocol": pair[1]}, "ServicePort")
+            problems.append(duplicate(_SPEC / "ports" / index, shown))
         pairs.add(pair)
     return problems
 
@@ -155,70 +174,58 @@ def _affinity(spec: Object) -> list[FieldError]:
     if config is None:
         return [required(at, "when session affinity type is ClientIP")]
     client = config.get("clientIP")
-    if client is None or client.get("timeoutSeconds") is None:
+    if client is None:
         return [required(at / "clientIP", "when session affinity type is ClientIP")]
-    seconds = client["timeoutSeconds"]
+    seconds = client.get("timeoutSeconds")
+    if seconds is None:
+        text = "when session affinity type is ClientIP"
+        return [required(at / "clientIP" / "timeoutSeconds", text)]
     if not 0 < seconds <= 86400:
         text = "must be greater than 0 and less than 86400"
         return [invalid(at / "clientIP" / "timeoutSeconds", seconds, text)]
     return []
 
 
-def _parsed(text: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    try:
-        return ipaddress.ip_address(text)
-    except ValueError:
-        return None
-
-
-def _leading_zeros(text: str) -> bool:
-    parts = text.split(".")
-    return (
-        len(parts) == 4
-        and all(p.isdigit() for p in parts)
-        and any(len(p) > 1 and p[0] == "0" for p in parts)
-    )
-
-
-def address_problems(text: str, path: Path) -> list[FieldError]:
-    if _leading_zeros(text):
-        return [invalid(path, text, "must not have leading 0s")]
-    return [] if _parsed(text) and "%" not in text else [invalid(path, text, _ADDRESS_TEXT)]
-
-
-def _cluster_ips(spec: Object, before: Object | None) -> list[FieldError]:
-    """validateServiceClusterIPs."""
-    at = _SPEC / "clusterIPs"
-    single, plural = spec.get("clusterIP") or "", spec.get("clusterIPs") or []
+def family_problems(spec: Object, before: Object) -> list[FieldError]:
+    """What addresses and families can be without knowing the cluster's (ValidateServiceClusterIPsRelatedFields)."""
     if spec.get("type") == "ExternalName":
         return []
+    at = _SPEC / "clusterIPs"
+    single, plural = spec.get("clusterIP") or "", spec.get("clusterIPs") or []
     problems: list[FieldError] = []
-    if not single and plural:
-        problems.append(invalid(at, plural, "must be empty when `clusterIP` is not specified"))
-        return problems
-    if plural and plural[0] != single:
+    if single and not plural:
+        problems.append(required(at))
+    elif single and plural[0] != single:
         problems.append(invalid(at, plural, "first value must match `clusterIP`"))
-    if not problems and len(plural) > 1 and "None" in plural:
-        problems.append(invalid(at, plural, "'None' must be the first and only value"))
-    kept = set((before or {}).get("clusterIPs") or ())
-    if "None" not in plural:
-        for index, text in enumerate(plural):
-            if text not in kept:
-                problems += address_problems(text, at / index)
+    elif not single and plural:
+        problems.append(invalid(at, plural, "must be empty when `clusterIP` is not specified"))
+    problems += _families(spec)
+    found = _clashing_none(plural, at)
+    for index, text in enumerate(plural):
+        if index or text != "None":
+            found += address_problems(text, at / index, before.get("clusterIPs") or ())
+    problems += found
     if len(plural) > 2:
         problems.append(invalid(at, plural, "may only hold up to 2 values"))
-    versions = [one.version for text in plural if (one := _parsed(text))]
-    if len(versions) != len(set(versions)):
+    if found:
+        return problems
+    if len(plural) > 1 and {family_of(one) for one in plural} != {4, 6}:
         problems.append(invalid(at, plural, "may specify no more than one IP for each IP family"))
-    problems += _family_match(plural, spec.get("ipFamilies") or (), at)
+    if not headless(spec):
+        problems += _family_match(plural, spec.get("ipFamilies") or (), at)
     return problems
+
+
+def _clashing_none(addresses: Sequence[str], at: Path) -> list[FieldError]:
+    if len(addresses) > 1 and addresses[0] == "None":
+        return [invalid(at, addresses, "'None' must be the first and only value")]
+    return []
 
 
 def _family_match(addresses: Sequence[str], families: Sequence[str], at: Path) -> list[FieldError]:
     problems: list[FieldError] = []
     for index, (text, family) in enumerate(zip(addresses, families, strict=False)):
-        parsed = _parsed(text)
-        if parsed and family in ("IPv4", "IPv6") and f"IPv{parsed.version}" != family:
+        if family in ("IPv4", "IPv6") and f"IPv{family_of(text)}" != family:
             shown = f"expected an {family} value as indicated by `ipFamilies[{index}]`"
             problems.append(invalid(at / index, text, shown))
     return problems
@@ -227,14 +234,8 @@ def _family_match(addresses: Sequence[str], families: Sequence[str], at: Path) -
 _POLICIES = ("PreferDualStack", "RequireDualStack", "SingleStack")
 
 
-def _families(spec: Object, before: Object | None) -> list[FieldError]:
-    """What does not depend on the cluster's families (the allocator knows these)."""
+def _families(spec: Object) -> list[FieldError]:
     problems: list[FieldError] = []
-    if spec.get("type") == "ExternalName":
-        return problems
-    policy = spec.get("ipFamilyPolicy")
-    if policy is not None and policy not in _POLICIES:
-        problems.append(not_supported(_SPEC / "ipFamilyPolicy", policy, _POLICIES))
     seen: set[str] = set()
     for index, family in enumerate(spec.get("ipFamilies") or ()):
         at = _SPEC / "ipFamilies" / index
@@ -243,14 +244,9 @@ def _families(spec: Object, before: Object | None) -> list[FieldError]:
         if family in seen:
             problems.append(duplicate(at, family))
         seen.add(family)
-    if policy == "SingleStack" and (
-        before is None or before.get("ipFamilyPolicy") in (None, "SingleStack")
-    ):
-        needed = "must be 'RequireDualStack' or 'PreferDualStack' when multiple {} are specified"
-        if len(spec.get("clusterIPs") or ()) > 1:
-            problems.append(invalid(_SPEC / "ipFamilyPolicy", policy, needed.format("cluster IPs")))
-        elif len(spec.get("ipFamilies") or ()) > 1:
-            problems.append(invalid(_SPEC / "ipFamilyPolicy", policy, needed.format("IP families")))
+    policy = spec.get("ipFamilyPolicy")
+    if policy is not None and policy not in _POLICIES:
+        problems.append(not_supported(_SPEC / "ipFamilyPolicy", policy, _POLICIES))
     return problems
 
 
@@ -258,15 +254,15 @@ def _external_ips(addresses: Sequence[str], kept: Sequence[str]) -> list[FieldEr
     problems: list[FieldError] = []
     for index, text in enumerate(addresses):
         at = _SPEC / "externalIPs" / index
-        found = [] if text in kept else address_problems(text, at)
-        problems += found or special_address_problems(text, at)
+        problems += address_problems(text, at, kept) or special_address_problems(text, at)
     return problems
 
 
 def special_address_problems(text: str, path: Path) -> list[FieldError]:
     """Addresses that can lead nowhere (ValidateNonSpecialIP)."""
-    parsed = _parsed(text)
-    if parsed is None:
+    try:
+        parsed = ipaddress.ip_address(without_zeros(text))
+    except ValueError:
         return []
     problems: list[FieldError] = []
     if parsed.is_unspecified:
@@ -286,38 +282,40 @@ def special_address_problems(text: str, path: Path) -> list[FieldError]:
 
 
 def _node_ports(spec: Object, kind: str) -> list[FieldError]:
+    ports = [
+        (_SPEC / "ports" / index / "nodePort", port)
+        for index, port in enumerate(spec.get("ports") or ())
+        if port.get("nodePort")
+    ]
     problems: list[FieldError] = []
+    if kind == "ClusterIP":
+        problems += [forbidden(at, "may not be used when `type` is 'ClusterIP'") for at, _ in ports]
     seen: set[tuple[Any, Any]] = set()
-    for index, port in enumerate(spec.get("ports") or ()):
-        node = port.get("nodePort")
-        at = _SPEC / "ports" / index / "nodePort"
-        if not node:
-            continue
-        if kind in ("ClusterIP", "ExternalName"):
-            problems.append(forbidden(at, f"may not be used when `type` is '{kind}'"))
-            continue
-        pair = (port.get("protocol"), node)
+    for at, port in ports:
+        pair = (port.get("protocol"), port["nodePort"])
         if pair in seen:
-            problems.append(duplicate(at, node))
+            problems.append(duplicate(at, port["nodePort"]))
         seen.add(pair)
     return problems
 
 
-def _source_ranges(spec: Object, kind: str) -> list[FieldError]:
-    ranges = spec.get("loadBalancerSourceRanges") or ()
-    at = _SPEC / "LoadBalancerSourceRanges"
-    if ranges and kind != "LoadBalancer":
-        return [forbidden(at, "may only be used when `type` is 'LoadBalancer'")]
+def _source_ranges(service: Object, kind: str, kept: Sequence[str]) -> list[FieldError]:
+    """Of the field, or else of the annotation that was before it."""
+    ranges = service["spec"].get("loadBalancerSourceRanges") or ()
+    annotation = (service["metadata"].get("annotations") or {}).get(SOURCE_RANGES)
+    if ranges:
+        at = _SPEC / "LoadBalancerSourceRanges"
+        places = [(at / index, one) for index, one in enumerate(ranges)]
+    elif annotation is not None:
+        at = (Path("metadata") / "annotations").key(SOURCE_RANGES)
+        places = [(at, one) for one in annotation.split(",")] if annotation.strip() else []
+    else:
+        return []
     problems: list[FieldError] = []
-    for index, text in enumerate(ranges):
-        try:
-            ipaddress.ip_network(text.strip(), strict=False)
-            valid = "/" in text
-        except ValueError:
-            valid = False
-        if not valid:
-            shown = "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)"
-            problems.append(invalid(at / index, text, shown))
+    if kind != "LoadBalancer":
+        problems.append(forbidden(at, "may only be used when `type` is 'LoadBalancer'"))
+    for place, text in places:
+        problems += [] if text in kept else cidr_problems(text.strip(), place)
     return problems
 
 
@@ -340,15 +338,14 @@ def _traffic_policies(spec: Object, kind: str) -> list[FieldError]:
     if not external and policy:
         problems.append(invalid(at, policy, "may only be set for externally-accessible services"))
     elif external and not policy:
-        problems.append(required(at, "for externally-accessible services"))
+        problems.append(required(at))
     elif external and policy not in ("Cluster", "Local"):
         problems.append(not_supported(at, policy, ("Cluster", "Local")))
     problems += _health_check_port(spec, kind)
     inside = spec.get("internalTrafficPolicy")
-    if kind == "ExternalName":
-        pass
-    elif inside is None:
-        problems.append(required(_SPEC / "internalTrafficPolicy"))
+    if inside is None:
+        if kind in ("ClusterIP", "LoadBalancer", "NodePort"):
+            problems.append(required(_SPEC / "internalTrafficPolicy"))
     elif inside not in ("Cluster", "Local"):
         problems.append(
             not_supported(_SPEC / "internalTrafficPolicy", inside, ("Cluster", "Local"))
@@ -368,16 +365,15 @@ def _health_check_port(spec: Object, kind: str) -> list[FieldError]:
             "may only be set when `type` is 'LoadBalancer' and `externalTrafficPolicy` is 'Local'"
         )
         return [invalid(at, port, text)]
+    if needs and not port:
+        return [required(at)]
     return validation.port_number(port, at) if port else []
 
 
-def _transition(new: Object, old: Object) -> list[FieldError]:
+def _transition(spec: Object, before: Object) -> list[FieldError]:
     """What may not change (ValidateServiceUpdate)."""
-    spec, before = new["spec"], old["spec"]
-    problems: list[FieldError] = []
     was, now = before.get("type"), spec.get("type")
-    if was != "ExternalName" and now != "ExternalName":
-        problems += _address_change(spec, before)
+    problems = address_changes(spec, before)
     if was == now == "LoadBalancer" and spec.get("loadBalancerClass") != before.get(
         "loadBalancerClass"
     ):
@@ -392,51 +388,80 @@ def _transition(new: Object, old: Object) -> list[FieldError]:
     return problems
 
 
-def _address_change(spec: Object, before: Object) -> list[FieldError]:
+_CHANGED = "may not change once set"
+
+
+def address_changes(spec: Object, before: Object) -> list[FieldError]:
+    """Second addresses and families come and go; what is there stays as it is."""
+    if "ExternalName" in (spec.get("type"), before.get("type")):
+        return []
+    was_headless, is_headless = headless(before), headless(spec)
     problems: list[FieldError] = []
-    old_ips, new_ips = before.get("clusterIPs") or [], spec.get("clusterIPs") or []
-    at = _SPEC / "clusterIPs"
-    if old_ips:
-        if not new_ips:
-            problems.append(invalid(at / 0, new_ips, "primary clusterIP can not be unset"))
-        elif old_ips[0] != new_ips[0]:
-            problems.append(invalid(at / 0, new_ips, "may not change once set"))
-        problems += _secondary_change(spec, old_ips, new_ips, at)
-    old_families, new_families = before.get("ipFamilies") or [], spec.get("ipFamilies") or []
-    if old_families and new_families and old_families[0] != new_families[0]:
-        problems.append(
-            invalid(_SPEC / "ipFamilies" / 0, new_families[0], "may not change once set")
-        )
-    elif old_families and not new_families:
-        problems.append(
-            invalid(_SPEC / "ipFamilies" / 0, new_families, "primary ipFamily can not be unset")
-        )
+    if not (was_headless and is_headless):
+        problems += _changed_addresses(spec, before)
+    if not was_headless and not is_headless:
+        problems += _changed_families(spec, before)
     return problems
 
 
-def _secondary_change(spec: Object, old: list[str], new: list[str], at: Path) -> list[FieldError]:
-    if len(old) < 2:
-        return []
-    if len(new) < 2:
-        if spec.get("ipFamilyPolicy") != "SingleStack":
-            text = "must be 'SingleStack' to release the secondary cluster IP"
-            return [invalid(_SPEC / "ipFamilyPolicy", spec.get("ipFamilyPolicy"), text)]
-    elif old[1] != new[1]:
-        return [invalid(at / 1, new, "may not change once set")]
-    return []
-
-
-def _load_balancer_status(service: Object, path: Path) -> list[FieldError]:
+def _changed_addresses(spec: Object, before: Object) -> list[FieldError]:
+    was, now, at = (
+        before.get("clusterIPs") or [],
+        spec.get("clusterIPs") or [],
+        _SPEC / "clusterIPs",
+    )
+    if len(was) == len(now):
+        pairs = enumerate(zip(was, now, strict=True))
+        return [invalid(at / index, now, _CHANGED) for index, (a, b) in pairs if a != b]
     problems: list[FieldError] = []
-    status = (service.get("status") or {}).get("loadBalancer") or {}
-    ingress = status.get("ingress") or ()
+    if not now:
+        problems.append(invalid(at / 0, or_null(None), "primary clusterIP can not be unset"))
+    if was and now and was[0] != now[0]:
+        problems.append(invalid(at / 0, now, _CHANGED))
+    if len(was) > len(now) == 1:
+        problems += _kept_policy(spec, "clusterIP")
+    return problems
+
+
+def _kept_policy(spec: Object, what: str) -> list[FieldError]:
+    policy = spec.get("ipFamilyPolicy")
+    if policy == "SingleStack":
+        return []
+    text = f"must be set to 'SingleStack' when releasing the secondary {what}"
+    return [invalid(_SPEC / "ipFamilyPolicy", policy, text)]
+
+
+def _changed_families(spec: Object, before: Object) -> list[FieldError]:
+    was, now = before.get("ipFamilies") or [], spec.get("ipFamilies") or []
+    at = _SPEC / "ipFamilies" / 0
+    addresses = or_null(spec.get("clusterIPs"))
+    if len(was) == len(now):
+        return [invalid(at, now, _CHANGED) for a, b in zip(was, now, strict=True) if a != b]
+    problems: list[FieldError] = []
+    if len(was) > len(now) and not spec.get("clusterIPs"):
+        text = "primary ipFamily can not be unset"
+        problems.append(invalid(at, or_null(spec.get("ipFamilies")), text))
+    if was and now and was[0] != now[0]:
+        problems.append(invalid(at, addresses, _CHANGED))
+    if len(was) > len(now) == 1:
+        problems += _kept_policy(spec, "ipFamily")
+    return problems
+
+
+def _ingress(service: Object) -> list[Object]:
+    return ((service.get("status") or {}).get("loadBalancer") or {}).get("ingress") or []
+
+
+def _load_balancer_status(service: Object, path: Path, kept: Sequence[str]) -> list[FieldError]:
+    ingress = _ingress(service)
     if ingress and (service.get("spec") or {}).get("type") != "LoadBalancer":
-        text = 'may only be used when `spec.type` is "LoadBalancer"'
-        problems.append(forbidden(path / "ingress", text))
+        text = "may only be used when `spec.type` is 'LoadBalancer'"
+        return [forbidden(path / "ingress", text)]
+    problems: list[FieldError] = []
     for index, one in enumerate(ingress):
         at = path / "ingress" / index
         if one.get("ip"):
-            problems += address_problems(one["ip"], at / "ip")
+            problems += address_problems(one["ip"], at / "ip", kept)
         mode = one.get("ipMode")
         if one.get("ip") and mode is None:
             problems.append(required(at / "ipMode", "must be specified when `ip` is set"))
@@ -449,7 +474,7 @@ def _load_balancer_status(service: Object, path: Path) -> list[FieldError]:
                 invalid(at / "hostname", one["hostname"], t)
                 for t in validation.dns1123_subdomain(one["hostname"])
             ]
-            if _parsed(one["hostname"]):
+            if family_of(one["hostname"]):
                 problems.append(
                     invalid(
                         at / "hostname", one["hostname"], "must be a DNS name, not an IP address"

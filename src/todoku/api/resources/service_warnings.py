@@ -5,19 +5,17 @@ from __future__ import annotations
 import ipaddress
 
 from todoku.api.meta import Object
+from todoku.api.resources.service_validation import TOPOLOGY_HINTS, TOPOLOGY_MODE
 from todoku.api.validation import without_zeros
-
-_TOPOLOGY_HINTS = "service.kubernetes.io/topology-aware-hints"
-_TOPOLOGY_MODE = "service.kubernetes.io/topology-mode"
 
 
 def warnings(new: Object, old: Object | None) -> list[str]:
     spec, kind = new.get("spec") or {}, (new.get("spec") or {}).get("type")
     external = spec.get("externalIPs") or ()
     found: list[str] = []
-    if _TOPOLOGY_HINTS in (new["metadata"].get("annotations") or {}):
+    if TOPOLOGY_HINTS in (new["metadata"].get("annotations") or {}):
         found.append(
-            f"annotation {_TOPOLOGY_HINTS} is deprecated, please use {_TOPOLOGY_MODE} instead"
+            f"annotation {TOPOLOGY_HINTS} is deprecated, please use {TOPOLOGY_MODE} instead"
         )
     headless = kind == "ClusterIP" and spec.get("clusterIP") == "None"
     for index, address in enumerate(spec.get("clusterIPs") or ()):

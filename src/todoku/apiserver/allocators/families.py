@@ -6,11 +6,12 @@ several errors a client sees.
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Sequence
 
-from todoku.api.errors import FieldError, Path, duplicate, forbidden, invalid, not_supported
+from todoku.api.errors import FieldError, Path, forbidden, invalid
 from todoku.api.meta import Object
+from todoku.api.resources.service_validation import address_changes, family_problems
+from todoku.api.validation import family_of
 
 NONE = "None"
 SINGLE, PREFER, REQUIRE = "SingleStack", "PreferDualStack", "RequireDualStack"
@@ -158,7 +159,7 @@ def _infer(spec: Object, families: Sequence[str]) -> list[FieldError]:
     for index, address in enumerate(addresses):
         if address == NONE:
             break
-        family = f"IPv{ipaddress.ip_address(address).version}"
+        family = f"IPv{family_of(address)}"
         if index >= len(known):
             if family not in families:
                 path = _SPEC / "clusterIPs" / index
@@ -196,45 +197,23 @@ def _other(family: str) -> str:
 
 def _loose_problems(service: Object, old: Object | None) -> list[FieldError]:
     """What must hold before addresses can be allocated at all (validation repeats it, and more)."""
-    spec = service["spec"]
-    problems = _family_problems(spec, old)
-    addresses = spec.get("clusterIPs") or []
-    path = _SPEC / "clusterIPs"
-    if not spec.get("clusterIP") and addresses:
-        return [
-            *problems,
-            invalid(path, addresses, "must be empty when `clusterIP` is not specified"),
-        ]
-    if addresses and addresses[0] != spec.get("clusterIP"):
-        return [*problems, invalid(path, addresses, "first value must match `clusterIP`")]
-    if NONE in addresses:
-        if len(addresses) > 1:
-            problems.append(invalid(path, addresses, "'None' must be the first and only value"))
-        kind = spec.get("type", "ClusterIP")
-        if kind != "ClusterIP":
-            text = f"may not be set to 'None' for {kind} services"
-            problems.append(invalid(path / 0, NONE, text))
-        return problems + _immutable_problems(spec, addresses, old)
-    return problems + _address_problems(spec, addresses, old)
+    spec, before = service["spec"], old["spec"] if old else {}
+    problems = family_problems(spec, before) + _single_problems(spec, old)
+    kind = spec.get("type", "ClusterIP")
+    if is_headless(service) and kind != "ClusterIP":
+        text = f"may not be set to 'None' for {kind} services"
+        problems.append(invalid(_SPEC / "clusterIPs" / 0, NONE, text))
+    return problems + (address_changes(spec, before) if before else [])
 
 
-def _family_problems(spec: Object, old: Object | None) -> list[FieldError]:
-    problems: list[FieldError] = []
-    wanted = spec.get("ipFamilies") or []
-    for index, family in enumerate(wanted):
-        path = _SPEC / "ipFamilies" / index
-        if family not in ("IPv4", "IPv6"):
-            problems.append(not_supported(path, family, ("IPv4", "IPv6")))
-        elif family in wanted[:index]:
-            problems.append(duplicate(path, family))
+def _single_problems(spec: Object, old: Object | None) -> list[FieldError]:
+    if spec["ipFamilyPolicy"] != SINGLE or _downgrades(spec, old):
+        return []
     text = "must be 'RequireDualStack' or 'PreferDualStack' when multiple {} are specified"
-    if spec["ipFamilyPolicy"] == SINGLE and not _downgrades(spec, old):
-        for field, what in (("clusterIPs", "cluster IPs"), ("ipFamilies", "IP families")):
-            if len(spec.get(field) or ()) > 1:
-                path = _SPEC / "ipFamilyPolicy"
-                problems.append(invalid(path, SINGLE, text.format(what)))
-                break
-    return problems
+    for field, what in (("clusterIPs", "cluster IPs"), ("ipFamilies", "IP families")):
+        if len(spec.get(field) or ()) > 1:
+            return [invalid(_SPEC / "ipFamilyPolicy", SINGLE, text.format(what))]
+    return []
 
 
 def _downgrades(spec: Object, old: Object | None) -> bool:
@@ -245,59 +224,6 @@ def _downgrades(spec: Object, old: Object | None) -> bool:
         len(spec.get(field) or ()) < 2 or spec.get(field) == before.get(field)
         for field in ("clusterIPs", "ipFamilies")
     )
-
-
-def _address_problems(
-    spec: Object, addresses: Sequence[str], old: Object | None
-) -> list[FieldError]:
-    path = _SPEC / "clusterIPs"
-    problems, versions = [], []
-    if len(addresses) > 2:
-        problems.append(invalid(path, addresses, "may only hold up to 2 values"))
-    for index, address in enumerate(addresses):
-        try:
-            versions.append(ipaddress.ip_address(address).version)
-        except ValueError:
-            text = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"
-            problems.append(invalid(path / index, address, text))
-            continue
-        wanted = (spec.get("ipFamilies") or ())[index : index + 1]
-        if wanted and wanted[0] != f"IPv{versions[-1]}":
-            text = f"expected an {wanted[0]} value as indicated by `ipFamilies[{index}]`"
-            problems.append(invalid(path / index, address, text))
-    if len(versions) == 2 and versions[0] == versions[1]:
-        problems.append(
-            invalid(path, addresses, "may specify no more than one IP for each IP family")
-        )
-    return problems + _immutable_problems(spec, addresses, old)
-
-
-def _immutable_problems(
-    spec: Object, addresses: Sequence[str], old: Object | None
-) -> list[FieldError]:
-    if old is None or not needs_address(old):
-        return []
-    before = old["spec"].get("clusterIPs") or []
-    problems = []
-    if before and not addresses:
-        problems.append(
-            invalid(_SPEC / "clusterIPs" / 0, addresses, "primary clusterIP can not be unset")
-        )
-    for index, (now, then) in enumerate(zip(addresses, before, strict=False)):
-        if now != then:
-            problems.append(
-                invalid(_SPEC / "clusterIPs" / index, addresses, "may not change once set")
-            )
-    if len(before) == 2 and len(addresses) == 1 and spec["ipFamilyPolicy"] != SINGLE:
-        text = "must be 'SingleStack' to release the secondary cluster IP"
-        problems.append(invalid(_SPEC / "ipFamilyPolicy", spec["ipFamilyPolicy"], text))
-    families = zip(spec.get("ipFamilies") or (), old["spec"].get("ipFamilies") or (), strict=False)
-    for index, (now, then) in enumerate(families):
-        if now != then:
-            problems.append(
-                invalid(_SPEC / "ipFamilies" / index, spec["ipFamilies"], "may not change once set")
-            )
-    return problems
 
 
 def external_name_problems(service: Object) -> list[FieldError]:
