@@ -11,6 +11,7 @@ from todoku.client import Client, EventRecorder
 from todoku.kubelet.config import KubeletConfig
 from todoku.kubelet.images import ImageService
 from todoku.kubelet.network import PodNetwork
+from todoku.kubelet.resize import Ledger
 from todoku.kubelet.sandbox import Sandboxes
 from todoku.kubelet.sources import Objects, Tokens
 from todoku.kubelet.statuses import StatusWriter
@@ -40,6 +41,7 @@ class Context:
     allocatable: dict[str, str]
     bounding: tuple[str, ...]
     memory_bytes: int
+    ledger: Ledger = field(default_factory=Ledger)
     pull_secrets: Callable[[Object], Sequence[Object]] = field(default=lambda _: ())
 
     @property

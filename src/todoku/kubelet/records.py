@@ -47,6 +47,7 @@ class Container:
     started: bool | None = None
     ready: bool = False
     post_start_pending: bool = False
+    resources: dict[str, Any] | None = None  # what its control group was told; None: as in the spec
 
     @property
     def running(self) -> bool:
@@ -106,7 +107,11 @@ class PodRecord:
     failed: tuple[str, str] | None = (
         None  # reason and message of a phase Failed that the kubelet decided
     )
-    resized: dict[str, Object] = field(default_factory=dict)
+    # What this node has granted, by container name, and how the newest wish is getting on.
+    allocated: dict[str, Object] = field(default_factory=dict)
+    resize_pending: tuple[str, str] | None = None  # reason and message
+    resizing: bool = False
+    resize_error: str = ""
 
     @property
     def uid(self) -> str:

@@ -23,7 +23,10 @@ from todoku.kubelet.records import (
 )
 from todoku.kubelet.resources import qos_class
 
-_OURS = ("PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled")
+_OURS = (
+    "PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled",
+    "PodResizePending", "PodResizeInProgress",
+)  # fmt: skip
 
 
 def pod_status(
@@ -154,7 +157,7 @@ def _container_status(record: PodRecord, kind: str, spec: Object, runtime: str) 
     status["state"] = _state(last, runtime)
     if previous is not None:
         status["lastState"] = {"terminated": _terminated(previous, runtime)}
-    _add_resources(status, spec)
+    _add_resources(status, spec, last)
     if kind == INIT and not restartable(spec):
         status["ready"] = last.state is State.EXITED and last.exit_code == 0
         return status
@@ -224,10 +227,23 @@ def _conditions(
         {**_pod_ready(record, phase, containers_ready, old), "type": "Ready"},
         {**containers_ready, "type": "ContainersReady"},
         {"type": "PodScheduled", "status": "True"},
+        *_resize(record),
     ]
     generation = record.pod["metadata"].get("generation")
     merged = [_merge(one, old.get(one["type"]), now, generation) for one in computed]
     return merged + [one for kind, one in old.items() if kind not in _OURS]
+
+
+def _resize(record: PodRecord) -> list[Object]:
+    found: list[Object] = []
+    if record.resize_pending is not None:
+        reason, message = record.resize_pending
+        pending = {"type": "PodResizePending", "status": "True"}
+        found.append(pending | {"reason": reason, "message": message})
+    if record.resizing:
+        why = {"reason": "Error", "message": record.resize_error} if record.resize_error else {}
+        found.append({"type": "PodResizeInProgress", "status": "True"} | why)
+    return found
 
 
 def _merge(new: Object, old: Object | None, now: float, generation: int | None) -> Object:
@@ -301,12 +317,13 @@ def _pod_ready(
     return {"status": "False", "reason": "ReadinessGatesNotReady", "message": message}
 
 
-def _add_resources(status: Object, spec: Object) -> None:
+def _add_resources(status: Object, spec: Object, container: Container) -> None:
     resources = spec.get("resources") or {}
     if resources.get("requests"):
         status["allocatedResources"] = dict(resources["requests"])
     if status["state"].get("running"):
-        status["resources"] = dict(resources)
+        told = container.resources
+        status["resources"] = dict(resources if told is None else told)
     mounts = [_mount_status(mount) for mount in spec.get("volumeMounts") or ()]
     if mounts:
         status["volumeMounts"] = mounts

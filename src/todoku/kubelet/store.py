@@ -22,6 +22,7 @@ class _Saved(msgspec.Struct):
     containers: dict[str, list[Container]]
     delays: dict[str, Delay]
     sandbox_attempts: int
+    allocated: dict[str, dict[str, Any]] = {}
 
 
 class PodStore:
@@ -38,8 +39,9 @@ class PodStore:
             "spec": {"containers": [], **_kept(record.spec)},
         }
         saved = _Saved(
-            pod, record.sandbox, record.containers, record.delays, record.sandbox_attempts
-        )
+            pod, record.sandbox, record.containers, record.delays, record.sandbox_attempts,
+            record.allocated,
+        )  # fmt: skip
         path = self._pods / record.uid / "state.json"
         path.parent.mkdir(exist_ok=True)
         partial = path.with_suffix(".tmp")
@@ -59,6 +61,7 @@ class PodStore:
                 continue
             record = PodRecord(saved.pod, saved.sandbox, saved.containers, delays=saved.delays)
             record.sandbox_attempts = saved.sandbox_attempts
+            record.allocated = saved.allocated
             found.append(record)
         return found
 

@@ -33,6 +33,7 @@ from todoku.kubelet.records import (
     spec_of,
     specs,
 )
+from todoku.kubelet.resizing import Resizer
 from todoku.kubelet.runner import Runner, pod_cgroup, pod_log_folder
 from todoku.kubelet.setup import SandboxFailed, Setup, VolumeFailed
 from todoku.kubelet.status import pod_status
@@ -51,6 +52,7 @@ class PodWorker:
         self._runner = runner
         self._setup = Setup(context)
         self._lifecycle = Lifecycle(context, runner, record)
+        self._resizer = Resizer(context, record, self.wake)
         self._wanted = asyncio.Event()
         self._removed = False  # the API has no such pod any more
         self._step: asyncio.Task[None] | None = None
@@ -70,7 +72,7 @@ class PodWorker:
         """The API has a newer object."""
         begins = bool(pod["metadata"].get("deletionTimestamp")) and not self._ending
         before = self._termination_grace()
-        self.record.pod = pod
+        self.record.pod = self._resizer.wish(pod)
         if begins or (self._ending and self._termination_grace() < before):
             self._interrupt()
         self.wake()
@@ -176,6 +178,7 @@ class PodWorker:
         record, context = self.record, self._context
         self._observe()
         self._check_deadline()
+        await self._resize()
         alive = await self._sandbox_alive()
         decided = self._plan(alive)
         if decided.stop_pod:
@@ -199,6 +202,16 @@ class PodWorker:
             self._wanted.set()  # look again: the next init container, or what failed
         self._publish()
         context.store.save(record)
+
+    async def _resize(self) -> None:
+        again = self._resizer.step()
+        if self.record.resizing or self.record.resize_pending:
+            self._publish()
+        for container in again:
+            text = f"Container {container.name} resize requires restart"
+            await self._restart_kill(container, text)
+        if self.record.resize_error:
+            self._wake_at = self._context.clock.now() + self._context.config.timings.retry
 
     def _plan(self, alive: bool) -> Plan:
         assert self._prober is not None
@@ -289,6 +302,7 @@ class PodWorker:
         except StartFailed as failure:
             self._not_started(name, failure)
             return
+        container.resources = dict(spec.get("resources") or {})
         self._context.store.save(record)
         if not await self._lifecycle.post_start(container, kind, spec):
             await self._restart_kill(container, "FailedPostStartHook")
@@ -468,6 +482,7 @@ class PodWorker:
             if kill.container.name != ".pause":
                 await self._restart_kill(kill.container, kill.message)
         self._observe()
+        self._resizer.release()
         await self._drop_sandbox()
         self._publish()
         self._context.store.save(record)
@@ -495,6 +510,7 @@ class PodWorker:
         context.statuses.forget(record.uid)
         context.objects.release(record.uid)
         context.tokens.release(record.uid)
+        self._resizer.release()
         self.done = True
         log.info("Pod removed", pod=self.name)
 

@@ -76,6 +76,23 @@ class Cgroups:
                 refused.append(file)
         return refused
 
+    def relimit(self, group: str, limits: Limits) -> Sequence[str]:
+        """Change the limits of a group that a runtime has limited; the names of those that are refused.
+
+        On version 1 the runtime bounds memory and swap together too: neither may exceed the other on the way.
+        """
+        root = self.controllers.get("memory") if self.version != "v2" else None
+        both = root / group.lstrip("/") / "memory.memsw.limit_in_bytes" if root else None
+        bound = _bound(both) if both is not None and limits.memory_bytes else None
+        if both is not None and bound is not None and bound < limits.memory_bytes:
+            with contextlib.suppress(OSError):
+                both.write_text(str(limits.memory_bytes))
+        refused = self.limit(group, limits)
+        if both is not None and bound is not None and bound > limits.memory_bytes:
+            with contextlib.suppress(OSError):
+                both.write_text(str(limits.memory_bytes))
+        return [file for file in refused if any((f / file).exists() for f in self.folders(group))]
+
     def add(self, group: str, pid: int) -> None:
         """Move a process into the group (into every hierarchy that has it)."""
         for folder in self.folders(group):
@@ -163,6 +180,15 @@ def hierarchies(mounts: Sequence[Mounted]) -> tuple[Path | None, Mapping[str, Pa
                 if option in CONTROLLERS or option.startswith("name="):
                     controllers[option] = Path(target)
     return unified, controllers
+
+
+def _bound(file: Path) -> int | None:
+    """A limit that was set; None for none."""
+    try:
+        value = int(file.read_text())
+    except (OSError, ValueError):
+        return None
+    return value if value < 1 << 60 else None
 
 
 def _settings_v1(limits: Limits) -> dict[tuple[str, str], str]:
