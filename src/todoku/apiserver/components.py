@@ -44,6 +44,7 @@ def standard(config: Config, objects: Objects) -> Components:
     if config.authorization:
         chain = Chain([nodes, rbac])
         plugins.insert(0, admission.RbacEscalation(chain, rbac))
+    plugins.append(admission.PolicyParams(objects, chain))
     plugins.append(admission.CertificateRequests(chain))
     outbound = Outbound(config, objects)
     plugins += admission.dynamic(objects, outbound, chain)

@@ -303,3 +303,53 @@ async def test_what_can_only_be_replaced_is_not_applied(api):
     assert "invalid ApplyConfiguration: may not mutate atomic arrays, maps or structs: .spec.selector" in (
         status["message"]
     )  # fmt: skip
+
+
+async def test_who_writes_a_policy_can_read_its_parameters(api):
+    roles = "/apis/rbac.authorization.k8s.io/v1"
+    group = "rbac.authorization.k8s.io"
+    names = [f"{kind}admission{what}" for kind in ("validating",) for what in ("policies", "policybindings")]  # fmt: skip
+    rules = [
+        {"verbs": ["*"], "apiGroups": ["admissionregistration.k8s.io"], "resources": names},
+        {"verbs": ["get"], "apiGroups": [""], "resources": ["configmaps"]},
+    ]
+    await post(api, f"{roles}/clusterroles", {"metadata": {"name": "ann"}, "rules": rules})
+    body = {
+        "metadata": {"name": "ann"},
+        "subjects": [{"kind": "User", "name": "ann", "apiGroup": group}],
+        "roleRef": {"kind": "ClusterRole", "name": "ann", "apiGroup": group},
+    }
+    await post(api, f"{roles}/clusterrolebindings", body)
+
+    async def write(plural, spec, name):
+        body = {"metadata": {"name": name}, "spec": spec}
+        headers = {"Impersonate-User": "ann"}
+        return await api.request("POST", f"{API}/{plural}", body, headers=headers)
+
+    def judging(kind):
+        return {
+            "paramKind": {"apiVersion": "v1", "kind": kind},
+            "matchConstraints": {"resourceRules": [RULE]},
+            "validations": [{"expression": "true"}],
+        }
+
+    code, status = await write("validatingadmissionpolicies", judging("Secret"), "s")
+    assert (code, status["reason"]) == (422, "Invalid")
+    assert (
+        'spec.paramKind: Forbidden: user &{ann  [system:authenticated] map[]} must have "get" permission on all '
+        "objects of the referenced paramKind (kind=Secret, apiVersion=v1)"
+    ) in status["message"]
+    assert (await write("validatingadmissionpolicies", judging("ConfigMap"), "c"))[0] == 201
+    await post(
+        api,
+        f"{API}/validatingadmissionpolicies",
+        {"metadata": {"name": "s"}, "spec": judging("Secret")},
+    )
+    reference = {"name": "x", "namespace": "default", "parameterNotFoundAction": "Allow"}
+    for policy_name, code in (("c", 201), ("s", 422)):
+        spec = {"policyName": policy_name, "validationActions": ["Warn"], "paramRef": reference}
+        got, status = await write("validatingadmissionpolicybindings", spec, policy_name)
+        assert got == code, status
+    assert (
+        'does not have "get" permission on the object referenced by paramRef' in (status["message"])
+    )

@@ -12,7 +12,7 @@ from tests.apiserver.objects import FakeObjects
 from tests.support.apiserver import loopback_socket, running_api
 from tests.support.certificates import authority
 from todoku.api.errors import InternalError
-from todoku.apiserver.admission.hooks import Caller, Hook, url_of, verdict_of
+from todoku.apiserver.admission.hooks import Caller, CallFailed, Hook, url_of, verdict_of
 from todoku.apiserver.admission.matching import Selectors, rule_matches
 from todoku.apiserver.config import Attributes
 from todoku.apiserver.outbound import Outbound
@@ -251,8 +251,14 @@ FAILURES = {
         lambda request: web.Response(text="hi"),
         "couldn't get version/kind; json parse error: invalid character 'h' looking for beginning of value",
     ),
-    "no review": (lambda request: web.json_response({}), "expected webhook response"),
-    "a patch of no kind": (lambda request: {"allowed": True, "patch": "W10="}, "patchType"),
+    "no review": (
+        lambda request: web.json_response({}),
+        "received invalid webhook response: webhook response was absent",
+    ),
+    "a patch": (
+        lambda request: {"allowed": True, "patch": "W10="},
+        "received invalid webhook response: validating webhook may not return response.patch",
+    ),
 }
 
 
@@ -262,7 +268,7 @@ async def test_a_failing_webhook_counts_by_its_failure_policy(api, hooks, answer
     await configure(api, "Validating", "v", hooks.hook("v"))
     code, status = await create(api)
     assert code == 500
-    assert 'failed calling webhook "v.example.com": failed to call webhook' in status["message"]
+    assert 'failed calling webhook "v.example.com": ' in status["message"]
     assert reason in status["message"]
     await api.request("DELETE", f"{API}/validatingwebhookconfigurations/v")
     await configure(api, "Validating", "w", hooks.hook("v", failurePolicy="Ignore"))
@@ -542,3 +548,22 @@ async def test_what_admission_and_allocation_add_belongs_to_no_manager(api, hook
     )  # fmt: skip
     assert service["spec"]["clusterIP"]
     assert "f:clusterIP" not in service["metadata"]["managedFields"][0]["fieldsV1"]["f:spec"]
+
+
+VERDICTS = {
+    "another version": ({"kind": "AdmissionReview", "apiVersion": "admission.k8s.io/v2", "response": {"uid": "x"}}, "expected webhook response of admission.k8s.io/v1, Kind=AdmissionReview, got admission.k8s.io/v2, Kind=AdmissionReview"),
+    "a patch of no kind": ({"patch": "W10="}, "received invalid webhook response: webhook returned response.patch but not response.patchType"),
+    "a kind without patch": ({"patchType": "JSONPatch"}, "received invalid webhook response: webhook returned response.patchType but not response.patch"),
+    "no JSON": ({"patchType": "JSONPatch", "patch": "aGk="}, "received undecodable patch in webhook response: invalid character 'h' looking for beginning of value"),
+    "no base64": ({"patchType": "JSONPatch", "patch": "!"}, "failed to call webhook: illegal base64 data"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("answer", "why"), VERDICTS.values(), ids=VERDICTS)
+def test_answers_that_are_not_usable(answer, why):
+    if "response" not in answer:
+        response = {"uid": "x", "allowed": True, **answer}
+        answer = {"kind": "AdmissionReview", "apiVersion": "admission.k8s.io/v1", "response": response}  # fmt: skip
+    with pytest.raises(CallFailed) as failed:
+        verdict_of(answer, "x", "v1")
+    assert why in str(failed.value)

@@ -26,6 +26,10 @@ _FAILURES = (
     (re.compile(r"divide by zero$"), "division by zero"),
     (re.compile(r"No matching overloads found : .*$"), "no such overload"),
     (re.compile(r"Applying SELECT to non-message type$"), "no such overload"),
+    (
+        re.compile(r"Iteration budget exceeded$"),
+        "operation cancelled: actual cost limit exceeded",
+    ),
     (re.compile(r"int64 overflow$"), "integer overflow"),
 )
 _GO_TYPES = {

@@ -18,6 +18,7 @@ from todoku.apiserver.admission.nodes import (
 from todoku.apiserver.admission.pod_security import PodSecurity
 from todoku.apiserver.admission.pods import DefaultTolerationSeconds, Priority, RuntimeClass
 from todoku.apiserver.admission.policies import Policies
+from todoku.apiserver.admission.policy_params import PolicyParams
 from todoku.apiserver.admission.quota import ResourceQuota
 from todoku.apiserver.admission.service_account import ServiceAccount
 from todoku.apiserver.admission.storage import (
@@ -65,4 +66,11 @@ def dynamic(objects: Objects, outbound: Outbound, authorizer: Authorizer) -> lis
     ]
 
 
-__all__ = ["CertificateRequests", "RbacEscalation", "ResourceQuota", "builtin", "dynamic"]
+__all__ = [
+    "CertificateRequests",
+    "PolicyParams",
+    "RbacEscalation",
+    "ResourceQuota",
+    "builtin",
+    "dynamic",
+]

@@ -87,11 +87,16 @@ class CallFailed(Exception):
     """No usable answer came; the text says why."""
 
 
+_CALLING = "failed to call webhook"
+
+
 class Caller:
     def __init__(self, outbound: Outbound) -> None:
         self._outbound = outbound
 
-    async def ask(self, hook: Hook, attributes: Attributes) -> Verdict | None:
+    async def ask(
+        self, hook: Hook, attributes: Attributes, *, mutating: bool = False
+    ) -> Verdict | None:
         """The webhook's verdict; None when it failed and its policy is to ignore that.
 
         Raises an ApiError when it failed otherwise, or cannot serve a dry run.
@@ -99,22 +104,24 @@ class Caller:
         if attributes.dry_run and hook.side_effects not in ("None", "NoneOnDryRun"):
             raise BadRequest(f'admission webhook "{hook.name}" does not support dry run')
         try:
-            return await self._call(hook, attributes)
+            return await self._call(hook, attributes, mutating)
         except CallFailed as failure:
             if hook.fails_open:
                 log.warning("Webhook failed, ignored by its policy", webhook=hook.name, why=failure)
                 return None
-            text = f'failed calling webhook "{hook.name}": failed to call webhook: {failure}'
+            text = f'failed calling webhook "{hook.name}": {failure}'
             raise InternalError.of(text) from failure
 
-    async def _call(self, hook: Hook, attributes: Attributes) -> Verdict:
+    async def _call(self, hook: Hook, attributes: Attributes, mutating: bool) -> Verdict:
         version = next((one for one in hook.versions if one in _KNOWN_VERSIONS), None)
         if version is None:
-            raise CallFailed("webhook does not accept known AdmissionReview versions (v1, v1beta1)")
+            raise CallFailed(
+                "could not create admission objects: webhook does not accept known AdmissionReview versions (v1, v1beta1)"
+            )
         uid = str(uuid.uuid4())
         review = review_of(attributes, uid, version)
         answer = await self._post(hook, review)
-        return verdict_of(answer, uid, version)
+        return verdict_of(answer, uid, version, mutating=mutating)
 
     async def _post(self, hook: Hook, review: Object) -> Any:
         url = url_of(hook)
@@ -124,9 +131,9 @@ class Caller:
             async with asyncio.timeout(hook.timeout_seconds):
                 return await self._send(url, tls, review)
         except (TimeoutError, aiohttp.ClientError, OSError) as error:
-            raise CallFailed(f"{shown}: {failure_text(error)}") from error
+            raise CallFailed(f"{_CALLING}: {shown}: {failure_text(error)}") from error
         except ValueError as error:
-            raise CallFailed(str(error)) from error
+            raise CallFailed(f"{_CALLING}: {error}") from error
 
     async def _send(self, url: str, tls: Any, review: Object) -> Any:
         body = json.dumps(review, separators=(",", ":")).encode()
@@ -144,11 +151,13 @@ class Caller:
                 if attempt == 2:
                     raise
         if not 200 <= status < 300:
-            raise CallFailed(answer_problem(status, data.decode("utf-8", "replace").strip()))
+            why = answer_problem(status, data.decode("utf-8", "replace").strip())
+            raise CallFailed(f"{_CALLING}: {why}")
         try:
             return json.loads(data)
         except ValueError as error:
-            raise CallFailed(_unreadable(data.decode("utf-8", "replace"))) from error
+            why = _unreadable(data.decode("utf-8", "replace"))
+            raise CallFailed(f"{_CALLING}: {why}") from error
 
 
 _ANSWERS = {
@@ -247,23 +256,17 @@ def _typed(obj: Object | None, attributes: Attributes) -> Object | None:
     return {"kind": kind.kind, "apiVersion": kind.api_version, **obj}
 
 
-def verdict_of(answer: Any, uid: str, version: str) -> Verdict:
+def verdict_of(answer: Any, uid: str, version: str, *, mutating: bool = True) -> Verdict:
     """Read an AdmissionReview response.  Raises CallFailed if it is none, or not ours."""
     answer = answer if isinstance(answer, dict) else {}
-    found = f"{answer.get('apiVersion') or '/'}, Kind={answer.get('kind') or ''}"
-    expected = f"admission.k8s.io/{version}, Kind=AdmissionReview"
-    if version == "v1" and found != expected:
-        raise CallFailed(f"expected webhook response of {expected}, got {found}")
     response = answer.get("response")
     if not isinstance(response, dict):
-        raise CallFailed("webhook response was absent")
-    if version == "v1" and response.get("uid") != uid:
-        raise CallFailed(f'expected response.uid="{uid}", got "{response.get("uid", "")}"')
-    patch: list[Any] = []
-    if response.get("patch"):
-        if version == "v1" and response.get("patchType") != "JSONPatch":
-            raise CallFailed("webhook returned response.patch but not response.patchType=JSONPatch")
-        patch = _patch_of(response["patch"])
+        raise CallFailed(f"{_INVALID}: webhook response was absent")
+    problem = _foreign(answer, response, uid) if version == "v1" else ""
+    problem = problem or _patch_problem(response, version, mutating=mutating)
+    if problem:
+        raise CallFailed(f"{_INVALID}: {problem}")
+    patch = _patch_of(response["patch"]) if mutating and response.get("patch") else []
     warnings = [str(one) for one in response.get("warnings") or ()]
     annotations = response.get("auditAnnotations") or {}
     return Verdict(
@@ -271,14 +274,52 @@ def verdict_of(answer: Any, uid: str, version: str) -> Verdict:
     )
 
 
+_INVALID = "received invalid webhook response"
+
+
+def _foreign(answer: Object, response: Object, uid: str) -> str:
+    """Why an answer is not one to the review that was sent; older reviews have no such rules."""
+    if response.get("uid") != uid:
+        return f'expected response.uid="{uid}", got "{response.get("uid", "")}"'
+    found = f"{answer.get('apiVersion') or '/'}, Kind={answer.get('kind') or ''}"
+    expected = "admission.k8s.io/v1, Kind=AdmissionReview"
+    return "" if found == expected else f"expected webhook response of {expected}, got {found}"
+
+
+def _patch_problem(response: Object, version: str, *, mutating: bool) -> str:
+    patch, kind = response.get("patch"), response.get("patchType")
+    if version != "v1":
+        return ""
+    if not mutating:
+        for field, value in (("patch", patch), ("patchType", kind)):
+            if value:
+                return f"validating webhook may not return response.{field}"
+        return ""
+    if patch and kind is None:
+        return "webhook returned response.patch but not response.patchType"
+    if kind is not None and not patch:
+        return "webhook returned response.patchType but not response.patch"
+    if kind == "":
+        return 'webhook returned invalid response.patchType of ""'
+    return ""
+
+
 def _patch_of(encoded: object) -> list[Any]:
     try:
-        decoded = json.loads(base64.b64decode(str(encoded), validate=True))
-    except (binascii.Error, ValueError) as error:
-        raise CallFailed(f"unable to decode patch: {error}") from error
+        raw = base64.b64decode(str(encoded), validate=True)
+    except binascii.Error as error:
+        raise CallFailed(f"{_CALLING}: illegal base64 data: {error}") from error
+    try:
+        decoded = json.loads(raw)
+    except ValueError as error:
+        why = _unreadable(raw.decode("utf-8", "replace")).rpartition("error: ")[2]
+        raise CallFailed(f"{_UNDECODABLE}: {why}") from error
     if not isinstance(decoded, list):
-        raise CallFailed("unable to decode patch: it is not a list of operations")
+        raise CallFailed(f"{_UNDECODABLE}: it is not a list of operations")
     return decoded
+
+
+_UNDECODABLE = "received undecodable patch in webhook response"
 
 
 def denial(hook: Hook, status: Object) -> ApiError:

@@ -101,7 +101,7 @@ class MutatingWebhooks(Plugin):
 
     async def _apply(self, hook: Hook, attributes: Attributes) -> bool:
         """Ask one webhook and apply its patch; whether the object changed."""
-        verdict = await self._caller.ask(hook, attributes)
+        verdict = await self._caller.ask(hook, attributes, mutating=True)
         if verdict is None:
             return False
         _note(hook, verdict, attributes)
