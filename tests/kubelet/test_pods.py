@@ -81,6 +81,9 @@ async def test_the_node_registers_itself_and_keeps_its_lease(node):
     ready = [one for one in found["status"]["conditions"] if one["type"] == "Ready"]
     assert (ready[0]["status"], ready[0]["reason"]) == ("True", "KubeletReady")
     await asyncio.sleep(1.3)
+    drivers = await node.client.get("csinodes.storage.k8s.io", node.name)
+    assert drivers["spec"] == {"drivers": []}
+    assert drivers["metadata"]["ownerReferences"][0]["uid"] == found["metadata"]["uid"]
     lease = await node.client.get("leases.coordination.k8s.io", node.name, "kube-node-lease")
     await asyncio.sleep(1.3)
     later = await node.client.get("leases.coordination.k8s.io", node.name, "kube-node-lease")

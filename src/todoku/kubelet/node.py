@@ -96,7 +96,22 @@ class NodeReporter:
         else:
             self._uid = node["metadata"]["uid"]
             await self._write_status()
+        await self._register_drivers()
         log.info("Node registered", node=config.node_name)
+
+    async def _register_drivers(self) -> None:
+        """The CSINode: which storage drivers the node has, none to begin with."""
+        node = {"metadata": self._owned(), "spec": {"drivers": []}}
+        try:
+            await self._client.create("csinodes.storage.k8s.io", node)
+        except errors.AlreadyExists:
+            pass  # drivers that registered since are in it
+
+    def _owned(self) -> Object:
+        """The metadata of an object that has the node's name and goes with it."""
+        name = self._config.node_name
+        owner = {"apiVersion": "v1", "kind": "Node", "name": name, "uid": self._uid}
+        return {"name": name, "ownerReferences": [owner]}
 
     def _reference(self) -> Object:
         name = self._config.node_name
@@ -160,11 +175,7 @@ class NodeReporter:
         try:
             await self._client.patch("leases.coordination.k8s.io", name, _LEASES, {"spec": spec})
         except errors.NotFound:
-            owner = {"apiVersion": "v1", "kind": "Node", "name": name, "uid": self._uid}
-            lease = {
-                "metadata": {"name": name, "namespace": _LEASES, "ownerReferences": [owner]},
-                "spec": spec,
-            }
+            lease = {"metadata": {**self._owned(), "namespace": _LEASES}, "spec": spec}
             await self._client.create("leases.coordination.k8s.io", lease)
 
 
