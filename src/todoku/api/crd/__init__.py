@@ -12,6 +12,7 @@ from todoku.api.crd.definition import (
     prepare_update,
     status_problems,
 )
+from todoku.api.crd.formats import format_warnings
 from todoku.api.crd.publish import definitions
 from todoku.api.crd.structural import Structural, structural
 from todoku.api.crd.types import type_of_schema
@@ -21,6 +22,7 @@ __all__ = [
     "default_definition",
     "definition_problems",
     "definitions",
+    "format_warnings",
     "prepare_create",
     "prepare_status",
     "prepare_update",

@@ -22,6 +22,7 @@ CUSTOM_RESOURCE_DEFINITION = Rules(
         prepare_status=crd.prepare_status,
         validate=_validate,
         validate_status=crd.status_problems,
+        warnings=crd.format_warnings,
     ),
     columns=(NAME, CREATED_AT),
     row=lambda obj: [
