@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from time import perf_counter
 
 from todoku.api import patches
 from todoku.api.errors import FieldError
@@ -13,6 +14,7 @@ from todoku.apiserver import bodies, metadata
 from todoku.apiserver.config import AdmissionPlugin, Allocation, Attributes, Operation
 from todoku.apiserver.context import Context, Engine
 from todoku.apiserver.encoding import Cached
+from todoku.apiserver.telemetry import Telemetry
 
 Problems = Callable[[Object, Object | None], list[FieldError]]
 StoreIt = Callable[[Object], Awaitable[Cached]]
@@ -56,7 +58,7 @@ async def admitted(engine: Engine, context: Context, wish: Wish, store: StoreIt)
         attributes.object = wish.seen.read(wish.new)
         attributes.old = wish.seen.read(old) if old is not None else None
     plugins = engine.components.admission if wish.admission and not context.internal else ()
-    await mutate(plugins, attributes)
+    await mutate(plugins, attributes, engine.telemetry)
     assert attributes.object is not None
     if attributes.object is not wish.new and attributes.kind == context.served.resource.gvk:
         attributes.object = bodies.readmitted(context, attributes.object)
@@ -68,7 +70,7 @@ async def admitted(engine: Engine, context: Context, wish: Wish, store: StoreIt)
     try:
         metadata.refuse(context.served, final, wish.problems(final, old))
         context.warnings.extend(context.served.resource.strategy.warnings(final, old))
-        cached = await validated(plugins, attributes, lambda: store(final))
+        cached = await validated(plugins, attributes, lambda: store(final), engine.telemetry)
     except BaseException:
         if allocation:
             await allocation.rollback()
@@ -139,29 +141,44 @@ def _options(context: Context, operation: Operation) -> Object:
     return options
 
 
-async def mutate(plugins: Sequence[AdmissionPlugin], attributes: Attributes) -> None:
+async def mutate(
+    plugins: Sequence[AdmissionPlugin], attributes: Attributes, telemetry: Telemetry
+) -> None:
     """Let all plugins change the object, and once more when a webhook or policy did (reinvocation)."""
-    for plugin in plugins:
-        await plugin.mutate(attributes)
-    if attributes.reinvoke:
-        attributes.again = True
+    if not plugins:
+        return
+    began, rejected = perf_counter(), True
+    try:
         for plugin in plugins:
             await plugin.mutate(attributes)
+        if attributes.reinvoke:
+            attributes.again = True
+            for plugin in plugins:
+                await plugin.mutate(attributes)
+        rejected = False
+    finally:
+        telemetry.step("admit", attributes.operation, began, rejected=rejected)
 
 
 async def validated(
     plugins: Sequence[AdmissionPlugin],
     attributes: Attributes,
     store: Callable[[], Awaitable[Cached]],
+    telemetry: Telemetry,
 ) -> Cached:
     """Run validating admission, then `store`; what fails later undoes the plugins that had agreed."""
     agreed: list[AdmissionPlugin] = []
+    began = perf_counter()
     try:
         for plugin in plugins:
             await plugin.validate(attributes)
             agreed.append(plugin)
+        if plugins:
+            telemetry.step("validate", attributes.operation, began, rejected=False)
         return await store()
     except BaseException:
+        if len(agreed) < len(plugins):
+            telemetry.step("validate", attributes.operation, began, rejected=True)
         for plugin in reversed(agreed):
             await plugin.undo(attributes)
         raise

@@ -47,7 +47,8 @@ def standard(config: Config, objects: Objects) -> Components:
     plugins.append(admission.PolicyParams(objects, chain))
     plugins.append(admission.CertificateRequests(chain))
     outbound = Outbound(config, objects)
-    plugins += admission.dynamic(objects, outbound, chain)
+    figures = admission.Figures()
+    plugins += admission.dynamic(objects, outbound, chain, figures)
     plugins.append(admission.ResourceQuota(objects))
     kubelets = Kubelets(config, objects)
     forwarder = proxy.Proxy(objects, kubelets)
@@ -87,6 +88,7 @@ def standard(config: Config, objects: Objects) -> Components:
         converter=conversion.webhook(outbound),
         documents=documents,
         aggregator=aggregator,
+        metrics=figures.shown(),
         bootstrap=[*policy.bootstrap(), *wellknown.bootstrap(config)],
         start=start,
         stop=stop,

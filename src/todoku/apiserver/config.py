@@ -18,6 +18,7 @@ from todoku.apiserver.request import Credentials, RequestInfo, User
 if TYPE_CHECKING:
     from aiohttp import web
 
+    from todoku.aio.metrics import Shown
     from todoku.api.resource import Resource
     from todoku.api.schemas import Type
     from todoku.apiserver.aggregation import Aggregator
@@ -219,6 +220,7 @@ class Components:
     documents: Mapping[str, Callable[[], Any]] = field(default_factory=dict)
     bootstrap: Sequence[Object] = ()
     aggregator: Aggregator | None = None  # serves groups of extension API servers
+    metrics: Sequence[Shown] = ()  # what the parts show on /metrics
     start: Callable[[], Awaitable[None]] | None = None
     stop: Callable[[], Awaitable[None]] | None = None
 

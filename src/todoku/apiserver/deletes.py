@@ -225,8 +225,8 @@ async def _delete_once(
     attributes = admitting.attributes_of(context, "DELETE", None, old)
     attributes.options = _wire_options(options)
     plugins: Any = () if context.internal else engine.components.admission
-    await admitting.mutate(plugins, attributes)
-    cached = await admitting.validated(plugins, attributes, store)
+    await admitting.mutate(plugins, attributes, engine.telemetry)
+    cached = await admitting.validated(plugins, attributes, store, engine.telemetry)
     return Deleted(cached, outcome.keep is None)
 
 

@@ -84,7 +84,7 @@ async def _admit_creation(engine: Engine, context: Context, obj: Object) -> Obje
 
 async def _admit(engine: Engine, attributes: Attributes) -> None:
     """Admission of what is not stored."""
-    await admitting.mutate(engine.components.admission, attributes)
+    await admitting.mutate(engine.components.admission, attributes, engine.telemetry)
     for plugin in engine.components.admission:
         await plugin.validate(attributes)
 

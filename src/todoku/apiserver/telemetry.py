@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from time import perf_counter
 from typing import TYPE_CHECKING
 
 from todoku import KUBERNETES_VERSION
@@ -150,8 +151,10 @@ class Telemetry:
     def store_seconds(self, operation: str, name: str) -> Buckets:
         return self._store.child(operation, name)
 
-    def step_seconds(self, type_: str, operation: str, *, rejected: bool) -> Buckets:
-        return self._steps.child(type_, operation, "true" if rejected else "false")
+    def step(self, type_: str, operation: str, began: float, *, rejected: bool) -> None:
+        """A step of admission (`admit`, `validate`) is over that began at this `perf_counter`."""
+        child = self._steps.child(type_, operation, "true" if rejected else "false")
+        child.observe(perf_counter() - began)
 
     def page(self, engine: Engine, control: FlowControl) -> str:
         """The text of /metrics."""
@@ -167,6 +170,7 @@ class Telemetry:
                 self._store,
                 self._steps,
                 self.waits,
+                *engine.components.metrics,
                 *_flow_control(control),
                 *_objects(engine),
                 *_process(),

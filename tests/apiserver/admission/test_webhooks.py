@@ -12,6 +12,7 @@ from tests.apiserver.objects import FakeObjects
 from tests.support.apiserver import loopback_socket, running_api
 from tests.support.certificates import authority
 from todoku.api.errors import InternalError
+from todoku.apiserver.admission.figures import Figures
 from todoku.apiserver.admission.hooks import Caller, CallFailed, Hook, url_of, verdict_of
 from todoku.apiserver.admission.matching import Selectors, rule_matches
 from todoku.apiserver.config import Attributes
@@ -400,14 +401,14 @@ async def test_a_service_is_resolved_to_its_ready_endpoints_and_verified_by_its_
         )
         assert url_of(hook) == "https://hook.sys.svc:443/v?timeout=10s"
         try:
-            verdict = await Caller(outbound).ask(hook, attributes())
+            verdict = await Caller(outbound, Figures()).ask(hook, attributes())
             assert verdict.allowed
             slice_ = objects.get("endpointslices.discovery.k8s.io", "hook-1", "sys")
             slice_["endpoints"][0]["conditions"]["ready"] = False
             await outbound.close()
             outbound = Outbound(None, objects)
             with pytest.raises(InternalError, match='no endpoints available for service "hook"'):
-                await Caller(outbound).ask(hook, attributes())
+                await Caller(outbound, Figures()).ask(hook, attributes())
         finally:
             await outbound.close()
 

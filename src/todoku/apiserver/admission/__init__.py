@@ -6,6 +6,7 @@ from todoku.apiserver.admission import webhooks
 from todoku.apiserver.admission.certificates import CertificateRequests
 from todoku.apiserver.admission.conditions import Expressions
 from todoku.apiserver.admission.escalation import RbacEscalation
+from todoku.apiserver.admission.figures import Figures
 from todoku.apiserver.admission.hooks import Caller
 from todoku.apiserver.admission.lifecycle import NamespaceLifecycle
 from todoku.apiserver.admission.limits import LimitRanger
@@ -53,9 +54,12 @@ def builtin(objects: Objects) -> list[AdmissionPlugin]:
     ]
 
 
-def dynamic(objects: Objects, outbound: Outbound, authorizer: Authorizer) -> list[AdmissionPlugin]:
+def dynamic(
+    objects: Objects, outbound: Outbound, authorizer: Authorizer, figures: Figures
+) -> list[AdmissionPlugin]:
     """The plugins that users configure; `authorizer` answers their expressions."""
-    expressions, caller = Expressions(authorizer), Caller(outbound)
+    expressions = Expressions(authorizer)
+    caller = Caller(outbound, figures)
     changing = Policies(objects, "MutatingAdmission")
     judging = Policies(objects, "ValidatingAdmission")
     return [
@@ -68,6 +72,7 @@ def dynamic(objects: Objects, outbound: Outbound, authorizer: Authorizer) -> lis
 
 __all__ = [
     "CertificateRequests",
+    "Figures",
     "PolicyParams",
     "RbacEscalation",
     "ResourceQuota",

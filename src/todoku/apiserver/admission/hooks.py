@@ -12,6 +12,7 @@ import json
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from time import perf_counter
 from typing import Any
 
 import aiohttp
@@ -19,6 +20,7 @@ import aiohttp
 from todoku.aio import log as logs
 from todoku.api.errors import ApiError, BadRequest, InternalError, from_status
 from todoku.api.meta import Object
+from todoku.apiserver.admission.figures import Figures
 from todoku.apiserver.admission.matching import Selectors
 from todoku.apiserver.config import Attributes
 from todoku.apiserver.outbound import Outbound, failure_text
@@ -91,8 +93,9 @@ _CALLING = "failed to call webhook"
 
 
 class Caller:
-    def __init__(self, outbound: Outbound) -> None:
+    def __init__(self, outbound: Outbound, figures: Figures) -> None:
         self._outbound = outbound
+        self._figures = figures
 
     async def ask(
         self, hook: Hook, attributes: Attributes, *, mutating: bool = False
@@ -103,9 +106,16 @@ class Caller:
         """
         if attributes.dry_run and hook.side_effects not in ("None", "NoneOnDryRun"):
             raise BadRequest(f'admission webhook "{hook.name}" does not support dry run')
+        began = perf_counter()
+        about = (hook.name, "admit" if mutating else "validating", attributes.operation)
         try:
-            return await self._call(hook, attributes, mutating)
+            verdict = await self._call(hook, attributes, mutating)
+            code = int(verdict.status.get("code") or 400)
+            allowed = verdict.allowed
+            self._figures.answered(*about, began=began, code=code, allowed=allowed)
+            return verdict
         except CallFailed as failure:
+            self._figures.failed(*about, began=began, fails_open=hook.fails_open)
             if hook.fails_open:
                 log.warning("Webhook failed, ignored by its policy", webhook=hook.name, why=failure)
                 return None
