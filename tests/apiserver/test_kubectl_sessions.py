@@ -91,6 +91,20 @@ async def test_a_day_at_the_keyboard(kubectl, monkeypatch, tmp_path):
     )
 
 
+async def test_going_over_to_server_side_apply(oldest_and_newest):
+    """What was applied on the client side is the same person's: no conflicts, and one owner in the end."""
+    kubectl = oldest_and_newest
+    body = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: c}\ndata: {a: '1', b: '1'}\n"
+    await kubectl("apply", "-f", "-", stdin=body)
+    changed = body.replace("{a: '1', b: '1'}", "{a: '2'}")
+    out = await kubectl("apply", "--server-side", "-f", "-", stdin=changed)
+    assert out == "configmap/c serverside-applied\n"
+    obj = json.loads(await kubectl("get", "cm", "c", "-o", "json", "--show-managed-fields"))
+    assert obj["data"] == {"a": "2"}
+    owners = [one["manager"] for one in obj["metadata"]["managedFields"]]
+    assert "kubectl" in owners and "kubectl-client-side-apply" not in owners
+
+
 @pytest.mark.parametrize(
     ("kind", "patch", "wanted"),
     [
