@@ -6,6 +6,7 @@ import json
 import pytest
 
 from tests.support.apiserver import running_api
+from todoku.api.resources import registry
 from todoku.apiserver.config import Timings
 from todoku.apiserver.reads import write_token
 
@@ -100,6 +101,55 @@ async def test_a_bad_query_is_a_400(api, query, text):
     status, refusal = await api.request("GET", f"{CONFIG_MAPS}?{query}")
     assert status == (422 if "ListOptions" in refusal["message"] else 400)
     assert text in refusal["message"]
+
+
+_TARGET = ["kind", "namespace", "name", "uid", "apiVersion", "resourceVersion", "fieldPath"]
+SELECTABLE = {
+    "certificatesigningrequests.certificates.k8s.io": {"spec.signerName"},
+    "events": {f"involvedObject.{one}" for one in _TARGET}
+    | {"reason", "reportingComponent", "source", "type"},
+    "events.events.k8s.io": {f"regarding.{one}" for one in _TARGET}
+    | {"reason", "reportingController", "type"},
+    "jobs.batch": {"status.successful"},
+    "namespaces": {"status.phase"},
+    "nodes": {"spec.unschedulable"},
+    "pods": {
+        *(f"spec.{one}" for one in ("nodeName", "restartPolicy", "schedulerName")),
+        *("spec.serviceAccountName", "spec.hostNetwork", "status.phase", "status.podIP"),
+        *("status.podIPs", "status.nominatedNodeName"),
+    },
+    "replicasets.apps": {"status.replicas"},
+    "replicationcontrollers": {"status.replicas"},
+    "resourceslices.resource.k8s.io": {"spec.nodeName", "spec.driver"},
+    "secrets": {"type"},
+    "services": {"spec.clusterIP", "spec.type"},
+}
+
+
+def test_the_fields_that_selectors_may_name():
+    found = {one.name: set(one.strategy.selectable_field_names) for one in registry()}
+    assert {name: fields for name, fields in found.items() if fields} == SELECTABLE
+
+
+UNSUPPORTED = {
+    "/api/v1/pods": "field label not supported: spec.x",
+    "/api/v1/configmaps": '"spec.x" is not a known field selector: only "metadata.name", "metadata.namespace"',
+    "/apis/batch/v1/jobs": 'field label "spec.x" not supported for batchv1.Job',
+    "/apis/resource.k8s.io/v1/resourceslices": (
+        "field label not supported for resource.k8s.io/v1, Kind=ResourceSlice: spec.x"
+    ),
+}
+
+
+@pytest.mark.parametrize(("path", "text"), UNSUPPORTED.items(), ids=UNSUPPORTED)
+async def test_a_field_that_selects_nothing_is_refused(api, path, text):
+    status, refusal = await api.request("GET", f"{path}?fieldSelector=spec.x%3D1")
+    assert (status, refusal["message"]) == (400, text)
+
+
+async def test_nodes_are_in_no_namespace_that_could_be_selected(api):
+    status, refusal = await api.request("GET", "/api/v1/nodes?fieldSelector=metadata.namespace%3D1")
+    assert (status, refusal["message"]) == (400, "field label not supported: metadata.namespace")
 
 
 async def pages(api, query, path=CONFIG_MAPS):

@@ -67,10 +67,7 @@ def _validate_status(new: Object, old: Object) -> list[FieldError]:
 
 
 def _selectable(obj: Object) -> dict[str, str]:
-    return {
-        "name": obj["metadata"].get("name", ""),
-        "status.phase": (obj.get("status") or {}).get("phase", ""),
-    }
+    return {"status.phase": (obj.get("status") or {}).get("phase", "")}
 
 
 NAMESPACE = Rules(
@@ -82,7 +79,7 @@ NAMESPACE = Rules(
         validate=_validate,
         validate_status=_validate_status,
         selectable_fields=_selectable,
-        selectable_field_names=("name", "status.phase"),
+        selectable_field_names=("status.phase",),
         has_generation=False,
         delete_returns_object=True,
     ),

@@ -302,6 +302,7 @@ def selectable(pod: Object) -> dict[str, str]:
         "spec.hostNetwork": "true" if spec.get("hostNetwork") else "false",
         "status.phase": status.get("phase", ""),
         "status.podIP": ips[0].get("ip", "") if ips else status.get("podIP", ""),
+        "status.podIPs": "",  # may be asked for, and is never set
         "status.nominatedNodeName": status.get("nominatedNodeName", ""),
     }
 
