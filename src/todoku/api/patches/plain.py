@@ -39,7 +39,7 @@ def json_patch(obj: Object, operations: Any) -> Any:
         )
     if len(operations) > MAX_OPERATIONS:
         text = f"The allowed maximum operations in a JSON patch is {MAX_OPERATIONS}, got {len(operations)}"
-        raise TooLarge(text)
+        raise TooLarge(f"Request entity too large: {text}")
     try:
         return jsonpatch.JsonPatch(operations).apply(obj, in_place=False)
     except (

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from todoku.api.errors import BadRequest, Invalid
+from todoku.api import goformat
+from todoku.api.errors import BadRequest, Unclassified
 from todoku.api.meta import Object, copy
 from todoku.api.schemas import ANY, Type
 
@@ -22,7 +23,7 @@ _DELETE = "$deleteFromPrimitiveList/"
 def strategic_merge_patch(obj: Object, patch: Any, type_: Type) -> Object:
     """`obj` with `patch` merged into it by the merge keys of its type.
 
-    Raises BadRequest for malformed directives, Invalid for items without their merge key.
+    Raises BadRequest for malformed directives, Unclassified for items without their merge key or out of order.
     """
     if not isinstance(patch, dict):
         raise BadRequest(
@@ -49,12 +50,18 @@ def _merge_map(original: Object, patch: Object, type_: Type) -> Object:
 
 
 def _map_directive(patch: Object) -> Object:
-    directive = patch.pop(_PATCH)
+    directive = patch[_PATCH]
     if directive == "replace":
+        del patch[_PATCH]
         return _clean(patch)  # type: ignore[no-any-return]
     if directive == "delete":
         return {}
-    raise Invalid(f"unknown patch type [{directive}]")
+    raise _unknown_directive(patch)
+
+
+def _unknown_directive(patch: Object) -> Unclassified:
+    shown = goformat.plain(patch[_PATCH])
+    return Unclassified(f"unknown patch type: {shown} in map: {goformat.plain(patch)}")
 
 
 def _field(type_: Type, key: str) -> Type:
@@ -128,12 +135,11 @@ def _check_order(change: Sequence[Any], order: Sequence[Any], type_: Type) -> No
         if isinstance(item, dict) and _PATCH in item:
             continue
         index = _index(order, item, type_)
-        if index < 0:
-            raise BadRequest(
-                f"The items in patch list must be present in $setElementOrder list: {item} not found"
+        if index < 0 or index < last:
+            raise Unclassified(
+                f"the order in patch list:\n{goformat.plain(list(change))}\n doesn't match $setElementOrder list:"
+                f"\n{goformat.plain(list(order))}"
             )
-        if index < last:
-            raise BadRequest("The order in patch list doesn't match the setElementOrder list")
         last = index
 
 
@@ -204,11 +210,13 @@ def _unique(items: Sequence[Any]) -> list[Any]:
 def _key_of(item: Any, type_: Type) -> Any:
     key = type_.merge_key
     if not key:
-        raise Invalid("cannot merge lists without merge key")
+        raise Unclassified("cannot merge lists without merge key")
     if not isinstance(item, dict):
-        raise Invalid("lists with items of several types are not supported")
+        raise Unclassified("lists with items of several types are not supported")
     if key not in item:
-        raise Invalid(f"map: {item} does not contain declared merge key: {key}")
+        raise Unclassified(
+            f"map: {goformat.plain(item)} does not contain declared merge key: {key}"
+        )
     return item[key]
 
 
@@ -228,9 +236,9 @@ def _item_directives(original: list[Any], change: list[Any], type_: Type) -> tup
             if rest:
                 plain.append(rest)
         elif directive == "merge":
-            raise Invalid("merging lists cannot yet be specified in the patch")
+            raise Unclassified("merging lists cannot yet be specified in the patch")
         else:
-            raise Invalid(f"unknown patch type [{directive}]")
+            raise _unknown_directive(item)
     return replaced, plain
 
 
