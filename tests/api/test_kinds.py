@@ -85,7 +85,7 @@ def test_defaults(name, obj, path, expected):
         ("cronjobs.batch", {"spec": {"schedule": "61 * * * *", "jobTemplate": {"spec": {"template": JOB_TEMPLATE}}}}, 'spec.schedule: Invalid value: "61 * * * *": end of range (61) above maximum (59): 61'),
         ("configmaps", {"data": {"a b": "x"}}, 'data[a b]: Invalid value: "a b": a valid config key must consist of alphanumeric characters'),
         ("secrets", {"type": "kubernetes.io/tls", "data": {}}, "data[tls.crt]: Required value"),
-        ("nodes", {"spec": {"taints": [{"key": "a", "effect": "Never"}]}}, 'spec.taints[0].effect: Unsupported value: "Never": supported values: "NoSchedule", "PreferNoSchedule", "NoExecute"'),
+        ("nodes", {"spec": {"taints": [{"key": "a", "effect": "Never"}]}}, 'metadata.taints[0].effect: Unsupported value: "Never": supported values: "NoSchedule", "PreferNoSchedule", "NoExecute"'),
         ("endpointslices.discovery.k8s.io", {"addressType": "IPv4", "endpoints": [{"addresses": ["::1"]}]}, 'endpoints[0].addresses[0]: Invalid value: "::1": must be a valid IPv4 address'),
         ("endpointslices.discovery.k8s.io", {"addressType": "IPX"}, 'addressType: Unsupported value: "IPX": supported values: "FQDN", "IPv4", "IPv6"'),
         ("roles.rbac.authorization.k8s.io", {"rules": [{"resources": ["pods"]}]}, "rules[0].verbs: Required value: verbs must contain at least one value"),

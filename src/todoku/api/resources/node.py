@@ -2,117 +2,35 @@
 
 from __future__ import annotations
 
-import ipaddress
-from collections.abc import Sequence
-
-from todoku.api import validation
-from todoku.api.errors import (
-    FieldError,
-    Path,
-    duplicate,
-    forbidden,
-    invalid,
-    not_supported,
-    required,
-)
 from todoku.api.meta import Object
-from todoku.api.podspec.scheduling import TAINT_EFFECTS
 from todoku.api.resource import Column, Strategy
 from todoku.api.resources.generic import AGE, NAME, keep_all_but_status, keep_status
+from todoku.api.resources.node_validation import validate, validate_change, warnings
 from todoku.api.resources.rules import Rules
 from todoku.api.tables import created
 
 _ROLE = "node-role.kubernetes.io/"
-_SPEC = Path("spec")
 
 
 def _default(obj: Object) -> None:
-    obj.setdefault("spec", {})
+    """Of `podCIDR` and `podCIDRs`, the first says what counts; what is there can be used."""
+    spec, status = obj.setdefault("spec", {}), obj.get("status") or {}
+    if spec.get("podCIDR") and (spec.get("podCIDRs") or [""])[0] != spec["podCIDR"]:
+        spec["podCIDRs"] = [spec["podCIDR"]]
+    elif spec.get("podCIDRs"):
+        spec["podCIDR"] = spec["podCIDRs"][0]
+    if status.get("capacity") is not None and status.get("allocatable") is None:
+        status["allocatable"] = dict(status["capacity"])
 
 
 def _prepare_create(obj: Object) -> None:
-    spec = obj["spec"]
-    if spec.get("podCIDR") and not spec.get("podCIDRs"):
-        spec["podCIDRs"] = [spec["podCIDR"]]
+    (obj.get("status") or {}).pop("config", None)
 
 
-def _prepare_update(new: Object, old: Object) -> None:
-    keep_status(new, old)
-    _prepare_create(new)
-
-
-def _validate(new: Object, old: Object | None) -> list[FieldError]:
-    spec = new.get("spec") or {}
-    problems = taint_problems(spec.get("taints") or (), _SPEC / "taints")
-    problems += _cidr_problems(spec)
-    if old is not None:
-        problems += _update_problems(spec, old.get("spec") or {})
-    return problems
-
-
-def taint_problems(taints: Sequence[Object], path: Path) -> list[FieldError]:
-    problems: list[FieldError] = []
-    seen: set[tuple[str, str]] = set()
-    for index, taint in enumerate(taints):
-        at, key, value = path / index, taint.get("key") or "", taint.get("value") or ""
-        problems += [
-            invalid(at / "key", key, text) for text in validation.qualified_name_problems(key)
-        ]
-        problems += [
-            invalid(at / "value", value, text) for text in validation.label_value_problems(value)
-        ]
-        effect = taint.get("effect") or ""
-        if not effect:
-            problems.append(required(at / "effect"))
-        elif effect not in TAINT_EFFECTS:
-            problems.append(not_supported(at / "effect", effect, TAINT_EFFECTS))
-        if (key, effect) in seen:
-            shown = duplicate(at, taint)
-            text = f"{shown.message}: taints must be unique by key and effect pair"
-            problems.append(FieldError(at, shown.reason, text))
-        seen.add((key, effect))
-    return problems
-
-
-def _cidr_problems(spec: Object) -> list[FieldError]:
-    cidrs = spec.get("podCIDRs") or ()
-    path = _SPEC / "podCIDRs"
-    problems: list[FieldError] = []
-    for index, cidr in enumerate(cidrs):
-        try:
-            ipaddress.ip_network(cidr)
-        except ValueError:
-            text = "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)"
-            problems.append(invalid(path / index, cidr, text))
-    if len(cidrs) > 2:
-        text = "may specify no more than one CIDR for each IP family"
-        problems.append(invalid(path, list(cidrs), text))
-    if cidrs and spec.get("podCIDR") and spec["podCIDR"] != cidrs[0]:
-        text = "the first podCIDRs item must match podCIDR"
-        problems.append(invalid(path / 0, cidrs[0], text))
-    return problems
-
-
-def _update_problems(spec: Object, before: Object) -> list[FieldError]:
-    problems: list[FieldError] = []
-    if before.get("podCIDRs") and spec.get("podCIDRs") != before["podCIDRs"]:
-        text = 'node updates may not change podCIDR except from "" to valid'
-        problems.append(forbidden(_SPEC / "podCIDRs", text))
-    if before.get("providerID") and spec.get("providerID") != before["providerID"]:
-        text = 'node updates may not change providerID except from "" to valid'
-        problems.append(forbidden(_SPEC / "providerID", text))
-    return problems
-
-
-def _validate_status(new: Object, old: Object) -> list[FieldError]:
-    problems: list[FieldError] = []
-    seen: list[tuple[str, str]] = []
-    for index, one in enumerate((new.get("status") or {}).get("addresses") or ()):
-        pair = (one.get("type", ""), one.get("address", ""))
-        if pair in seen:
-            problems.append(duplicate(Path("status") / "addresses" / index, one))
-        seen.append(pair)
-    return problems
+def _prepare_status(new: Object, old: Object) -> None:
+    keep_all_but_status(new, old)
+    if (old.get("status") or {}).get("config") is None:
+        (new.get("status") or {}).pop("config", None)
 
 
 def roles(node: Object) -> str:
@@ -169,10 +87,11 @@ NODE = Rules(
     strategy=Strategy(
         default=_default,
         prepare_create=_prepare_create,
-        prepare_update=_prepare_update,
-        prepare_status=keep_all_but_status,
-        validate=_validate,
-        validate_status=_validate_status,
+        prepare_update=keep_status,
+        prepare_status=_prepare_status,
+        validate=validate,
+        validate_status=validate_change,
+        warnings=warnings,
         selectable_fields=_selectable,
         selectable_field_names=("spec.unschedulable",),
         has_generation=False,
