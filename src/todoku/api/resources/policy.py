@@ -1,9 +1,9 @@
-"""PodDisruptionBudget (policy/v1), LimitRange (core/v1), PriorityClass, RuntimeClass, Lease."""
+"""PodDisruptionBudget (policy/v1), PriorityClass, RuntimeClass, Lease."""
 
 from __future__ import annotations
 
-from todoku.api import quantities, validation
-from todoku.api.errors import FieldError, Path, forbidden, invalid, not_supported, required
+from todoku.api import validation
+from todoku.api.errors import FieldError, Path, forbidden, invalid, not_supported
 from todoku.api.formats import conditions, each
 from todoku.api.internals import rendered
 from todoku.api.meta import Object
@@ -12,7 +12,6 @@ from todoku.api.podspec.scheduling import toleration_problems
 from todoku.api.resource import Column, Strategy
 from todoku.api.resources.generic import (
     AGE,
-    CREATED_AT,
     NAME,
     keep_all_but_status,
     keep_status,
@@ -97,122 +96,6 @@ DISRUPTION_BUDGET = Rules(
     ],
 )
 
-
-def _canonical_map(amounts: Object | None) -> None:
-    if amounts:
-        for name, amount in amounts.items():
-            if quantities.is_quantity(amount):
-                amounts[name] = quantities.canonical(amount)
-
-
-def _default_limits(obj: Object) -> None:
-    for limit in (obj.get("spec") or {}).get("limits") or ():
-        for field in ("default", "defaultRequest", "max", "min", "maxLimitRequestRatio"):
-            _canonical_map(limit.get(field))
-        if limit.get("type") == "Container":
-            _default_container_limits(limit)
-
-
-def _default_container_limits(limit: Object) -> None:
-    default = dict(limit.get("default") or {})
-    for name, amount in (limit.get("max") or {}).items():
-        default.setdefault(name, amount)
-    asked = dict(limit.get("defaultRequest") or {})
-    for source in (default, limit.get("min") or {}):
-        for name, amount in source.items():
-            asked.setdefault(name, amount)
-    for field, value in (("default", default), ("defaultRequest", asked)):
-        if value:
-            limit[field] = value
-
-
-def _validate_limits(new: Object, old: Object | None) -> list[FieldError]:
-    problems: list[FieldError] = []
-    kinds: set[str] = set()
-    for index, limit in enumerate((new.get("spec") or {}).get("limits") or ()):
-        at, kind = _SPEC / "limits" / index, limit.get("type") or ""
-        if not kind:
-            problems.append(required(at / "type"))
-        if kind in kinds:
-            problems.append(
-                FieldError(at / "type", "FieldValueDuplicate", f'Duplicate value: "{kind}"')
-            )
-        kinds.add(kind)
-        problems += _limit_problems(limit, kind, at)
-    return problems
-
-
-def _amounts(
-    limit: Object, field: str, at: Path
-) -> tuple[dict[str, quantities.Quantity], list[FieldError]]:
-    found: dict[str, quantities.Quantity] = {}
-    problems: list[FieldError] = []
-    for name, amount in (limit.get(field) or {}).items():
-        try:
-            found[name] = quantities.parse(amount)
-        except quantities.QuantityError as error:
-            problems.append(invalid((at / field).key(name), amount, str(error)))
-    return found, problems
-
-
-_ORDER = (
-    ("min", "max", "min"),
-    ("min", "defaultRequest", "defaultRequest"),
-    ("defaultRequest", "max", "defaultRequest"),
-    ("defaultRequest", "default", "defaultRequest"),
-    ("min", "default", "default"),
-    ("default", "max", "default"),
-)
-_PHRASES = {
-    ("min", "max"): "min value {0} is greater than max value {1}",
-    ("min", "defaultRequest"): "min value {0} is greater than default request value {1}",
-    ("defaultRequest", "max"): "default request value {0} is greater than max value {1}",
-    (
-        "defaultRequest",
-        "default",
-    ): "default request value {0} is greater than default limit value {1}",
-    ("min", "default"): "min value {0} is greater than default value {1}",
-    ("default", "max"): "default value {0} is greater than max value {1}",
-}
-
-
-def _limit_problems(limit: Object, kind: str, at: Path) -> list[FieldError]:
-    problems: list[FieldError] = []
-    amounts: dict[str, dict[str, quantities.Quantity]] = {}
-    for field in ("default", "defaultRequest", "max", "min", "maxLimitRequestRatio"):
-        amounts[field], more = _amounts(limit, field, at)
-        problems += more
-    if kind == "Pod":
-        for field in ("default", "defaultRequest"):
-            if limit.get(field):
-                text = "may not be specified when `type` is 'Pod'"
-                problems.append(forbidden(at / field, text))
-    if (
-        kind == "PersistentVolumeClaim"
-        and "storage" not in amounts["min"]
-        and "storage" not in amounts["max"]
-    ):
-        text = "either minimum or maximum storage value is required, but neither was provided"
-        problems.append(required(at / "limits", text))
-    for low, high, blamed in _ORDER:
-        for name, amount in amounts[low].items():
-            other = amounts[high].get(name)
-            if other is not None and amount > other:
-                text = _PHRASES[low, high].format(amount, other)
-                problems.append(invalid((at / blamed).key(name), str(amounts[blamed][name]), text))
-    return problems
-
-
-LIMIT_RANGE = Rules(
-    strategy=Strategy(
-        default=_default_limits, validate=_validate_limits, has_status=False, has_generation=False
-    ),
-    columns=(NAME, CREATED_AT),
-    row=lambda obj: [
-        obj["metadata"]["name"],
-        obj["metadata"].get("creationTimestamp") or "<unknown>",
-    ],
-)
 
 _HIGHEST_USER = 1_000_000_000
 
