@@ -214,7 +214,9 @@ class Invalid(ApiError):
         details: Object = {"name": name} if name else {}
         if group:
             details["group"] = group
-        details |= {"kind": kind, "causes": [problem.cause() for problem in problems]}
+        if kind:
+            details["kind"] = kind
+        details["causes"] = [problem.cause() for problem in problems]
         return cls(f'{qualified} "{name}" is invalid: {listed}', details=details)
 
 

@@ -17,6 +17,7 @@ Fields: TypeAlias = tuple[tuple[str, str, str], ...]
 
 STRUCTS: Mapping[str, Fields] = {
     "RoleRef": (("APIGroup", "apiGroup", '""'), ("Kind", "kind", '""'), ("Name", "name", '""')),
+    "NonResourceAttributes": (("Path", "path", '""'), ("Verb", "verb", '""')),
     "DeploymentStrategy": (
         ("Type", "type", '""'),
         ("RollingUpdate", "rollingUpdate", "*RollingUpdateDeployment"),

@@ -251,31 +251,44 @@ def selector_problems(selector: Object | None, path: Path) -> list[FieldError]:
         for text in label_value_problems(value):
             problems.append(invalid(path / "matchLabels", value, text))
     for index, one in enumerate(selector.get("matchExpressions") or ()):
-        problems += _expression_problems(one, path / "matchExpressions" / index)
+        at = path / "matchExpressions" / index
+        operator = one.get("operator", "")
+        if operator not in _WIRE_OPERATORS:
+            problems.append(invalid(at / "operator", operator, "not a valid selector operator"))
+        problems += requirement_problems(one, at)
     return problems
 
 
-def _expression_problems(one: Object, path: Path) -> list[FieldError]:
+def requirement_problems(one: Object, path: Path) -> list[FieldError]:
+    """Problems of a LabelSelectorRequirement whose operator may be one we do not know."""
+    problems = _values_problems(one, path)
+    problems += [
+        invalid(path / "key", one.get("key", ""), text)
+        for text in qualified_name_problems(one.get("key", ""))
+    ]
+    for index, value in enumerate(one.get("values") or ()):
+        problems += [
+            invalid(path / "values" / index, value, text) for text in label_value_problems(value)
+        ]
+    return problems
+
+
+def field_requirement_problems(one: Object, path: Path) -> list[FieldError]:
+    """Problems of a FieldSelectorRequirement whose operator may be one we do not know."""
+    problems = [] if one.get("key") else [required(path / "key", "must be specified")]
+    return problems + _values_problems(one, path)
+
+
+def _values_problems(one: Object, path: Path) -> list[FieldError]:
     problems: list[FieldError] = []
     operator, values = one.get("operator", ""), one.get("values") or ()
     if operator in ("In", "NotIn"):
         if not values:
             text = "must be specified when `operator` is 'In' or 'NotIn'"
             problems.append(required(path / "values", text))
-    elif operator in ("Exists", "DoesNotExist"):
-        if values:
-            text = "may not be specified when `operator` is 'Exists' or 'DoesNotExist'"
-            problems.append(forbidden(path / "values", text))
-    else:
-        problems.append(invalid(path / "operator", operator, "not a valid selector operator"))
-    problems += [
-        invalid(path / "key", one.get("key", ""), text)
-        for text in qualified_name_problems(one.get("key", ""))
-    ]
-    for index, value in enumerate(values):
-        problems += [
-            invalid(path / "values" / index, value, text) for text in label_value_problems(value)
-        ]
+    elif operator in ("Exists", "DoesNotExist") and values:
+        text = "may not be specified when `operator` is 'Exists' or 'DoesNotExist'"
+        problems.append(forbidden(path / "values", text))
     return problems
 
 

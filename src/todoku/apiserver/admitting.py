@@ -124,6 +124,7 @@ def attributes_of(
         object=new,
         old=old,
         options=_options(context, operation) if operation != "CONNECT" else {},
+        verb=info.verb,
         dry_run=context.dry_run,
         warnings=context.warnings,
     )

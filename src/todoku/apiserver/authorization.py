@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from todoku.api.errors import BadRequest, Forbidden
+from todoku.api.errors import BadRequest, FieldError, Forbidden, Invalid
 from todoku.api.meta import Object
+from todoku.api.resources import review_validation
 from todoku.apiserver.config import Authorizer, Call, Decision, Handler
 from todoku.apiserver.request import SYSTEM_MASTERS, RequestInfo, User
 
@@ -112,17 +113,15 @@ class Reviews:
         self._authorizer = authorizer
 
     async def subject(self, call: Call) -> Object:
+        _refuse(review_validation.subject_problems(call.body))
         return await self._decide(call.body, _subject(call.body))
 
     async def local(self, call: Call) -> Object:
-        attributes = call.body.get("spec", {}).get("resourceAttributes") or {}
-        if attributes.get("namespace") != call.info.namespace:
-            raise BadRequest(
-                f"spec.resourceAttributes.namespace must match namespace: {call.info.namespace}"
-            )
+        _refuse(review_validation.local_problems(call.body, call.info.namespace))
         return await self._decide(call.body, _subject(call.body))
 
     async def own(self, call: Call) -> Object:
+        _refuse(review_validation.own_problems(call.body))
         return await self._decide(call.body, call.user)
 
     async def rules(self, call: Call) -> Object:
@@ -142,6 +141,12 @@ class Reviews:
         return {**review, "status": status}
 
 
+def _refuse(problems: list[FieldError]) -> None:
+    """The 422 of a review: upstream names no kind, for the one that came was dropped with its version."""
+    if problems:
+        raise Invalid.of("", GROUP, "", problems)
+
+
 def _subject(review: Object) -> User:
     spec = review.get("spec", {})
     return User(
@@ -156,12 +161,9 @@ def _asked(spec: Object) -> RequestInfo:
     """The request that a review's spec describes."""
     paths: Object | None = spec.get("nonResourceAttributes")
     resources: Object | None = spec.get("resourceAttributes")
-    if paths is not None and resources is None:
+    if paths is not None:
         return RequestInfo(verb=paths.get("verb", ""), path=paths.get("path", ""))
-    if resources is None or paths is not None:
-        raise BadRequest(
-            "exactly one of nonResourceAttributes or resourceAttributes must be specified"
-        )
+    assert resources is not None
     return RequestInfo(
         verb=resources.get("verb", ""),
         path="",

@@ -46,6 +46,7 @@ def standard(config: Config, objects: Objects) -> Components:
         plugins.insert(0, admission.RbacEscalation(chain, rbac))
     plugins.append(admission.PolicyParams(objects, chain))
     plugins.append(admission.CertificateRequests(chain))
+    plugins.append(admission.DeviceAccess(objects, chain))
     outbound = Outbound(config, objects)
     figures = admission.Figures()
     plugins += admission.dynamic(objects, outbound, chain, figures)

@@ -73,6 +73,7 @@ class Attributes:
     object: Object | None
     old: Object | None
     options: Object
+    verb: str = ""  # of the request: a patch is an UPDATE too
     dry_run: bool = False
     warnings: list[str] = field(default_factory=list)
     annotations: dict[str, str] = field(default_factory=dict)

@@ -246,6 +246,7 @@ _CONTROLLERS: dict[str, Sequence[Object]] = {
         rule("update", "", "pods/finalizers"),
         rule("create delete get list watch", "resource.k8s.io", "resourceclaims"),
         rule("patch update", "resource.k8s.io", "resourceclaims/status"),
+        rule("patch update", "resource.k8s.io", "resourceclaims/binding"),
         rule("patch update", "", "pods/status"),
         rule(READ, "resource.k8s.io", "resourceclaimtemplates"),
     ],
@@ -369,6 +370,7 @@ _SYSTEM: dict[str, Sequence[Object]] = {
         rule(READ, "storage.k8s.io", "csidrivers csinodes csistoragecapacities storageclasses volumeattachments"),
         rule(READ, "resource.k8s.io", "deviceclasses resourceclaims resourceslices"),
         rule("patch update", "resource.k8s.io", "resourceclaims/status"),
+        rule("patch update", "resource.k8s.io", "resourceclaims/binding"),
     ],
     "system:volume-scheduler": [
         rule("get list patch update watch", "", "persistentvolumes"),

@@ -99,8 +99,20 @@ async def test_reviews_tell_what_requests_would_get(api):
         'ClusterRoleBinding "kubeadm:cluster-admins" of ClusterRole "cluster-admin"'
         in answer["reason"]
     )
-    empty = await api.request("POST", path, {"spec": {"user": "x"}})
-    assert empty[0] in (400, 422)
+    code, refusal = await api.request("POST", path, {"spec": {"user": "x"}})
+    assert (code, refusal["reason"]) == (422, "Invalid")
+    assert refusal["message"] == (
+        '.authorization.k8s.io "" is invalid: spec.resourceAttributes: Invalid value: "null": '
+        "exactly one of nonResourceAttributes or resourceAttributes must be specified"
+    )
+    assert "kind" not in refusal["details"]
+    local = "/apis/authorization.k8s.io/v1/namespaces/default/localsubjectaccessreviews"
+    code, refusal = await api.request("POST", local, ask)
+    assert refusal["message"].endswith(
+        'spec.resourceAttributes.namespace: Invalid value: "a": must match metadata.namespace'
+    )
+    ask["spec"]["resourceAttributes"]["namespace"] = "default"
+    assert (await api.request("POST", local, ask))[0] == 201
 
 
 async def test_impersonation_through_the_server(api):

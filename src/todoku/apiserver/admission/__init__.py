@@ -5,6 +5,7 @@ from __future__ import annotations
 from todoku.apiserver.admission import webhooks
 from todoku.apiserver.admission.certificates import CertificateRequests
 from todoku.apiserver.admission.conditions import Expressions
+from todoku.apiserver.admission.devices import DeviceAccess
 from todoku.apiserver.admission.escalation import RbacEscalation
 from todoku.apiserver.admission.figures import Figures
 from todoku.apiserver.admission.hooks import Caller
@@ -72,6 +73,7 @@ def dynamic(
 
 __all__ = [
     "CertificateRequests",
+    "DeviceAccess",
     "Figures",
     "PolicyParams",
     "RbacEscalation",
