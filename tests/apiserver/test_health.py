@@ -1,5 +1,8 @@
 """/livez, /readyz, /healthz, /metrics, /version as kube-apiserver answers them."""
 
+import re
+from pathlib import Path
+
 import pytest
 
 from tests.support.apiserver import running_api
@@ -137,3 +140,11 @@ async def test_metrics_count_what_happened():
 async def test_slis_tell_each_check(api):
     _, data = await api.raw("GET", "/metrics/slis")
     assert b'kubernetes_healthcheck{name="etcd",type="readyz"} 1\n' in data
+
+
+async def test_every_metric_is_documented(api):
+    readme = (Path(__file__).parents[2] / "src/todoku/apiserver/README.md").read_text()
+    _, data = await api.raw("GET", "/metrics")
+    families = re.findall(r"^# TYPE (\S+) ", data.decode(), re.MULTILINE)
+    assert len(families) == len(set(families)) > 30
+    assert [name for name in families if f"`{name}`" not in readme] == []

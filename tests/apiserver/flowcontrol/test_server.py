@@ -2,6 +2,7 @@
 
 import asyncio
 import ssl
+import time
 from contextlib import asynccontextmanager, contextmanager
 
 import aiohttp
@@ -14,7 +15,6 @@ from todoku.apiserver.request import User, read_path
 
 API = "/apis/flowcontrol.apiserver.k8s.io/v1"
 RULE = {
-    "subjects": [{"kind": "User", "user": {"name": "alice"}}],
     "resourceRules": [
         {"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"], "namespaces": ["*"], "clusterScope": True}
     ],
@@ -32,8 +32,8 @@ async def as_user(api, name, *groups):
         yield session
 
 
-async def make(api, limited, *, precedence=50, name="mine"):
-    """A level of its own for alice; its uid and that of its schema."""
+async def make(api, limited, *, precedence=50, name="mine", user="alice"):
+    """A level of its own for a user; its uid and that of its schema."""
     spec = {"type": "Limited", "limited": limited}
     _, level = await api.request(
         "POST", f"{API}/prioritylevelconfigurations", {"metadata": {"name": name}, "spec": spec}
@@ -42,7 +42,7 @@ async def make(api, limited, *, precedence=50, name="mine"):
         "priorityLevelConfiguration": {"name": name},
         "matchingPrecedence": precedence,
         "distinguisherMethod": {"type": "ByUser"},
-        "rules": [RULE],
+        "rules": [{**RULE, "subjects": [{"kind": "User", "user": {"name": user}}]}],
     }
     _, schema = await api.request(
         "POST", f"{API}/flowschemas", {"metadata": {"name": name}, "spec": spec}
@@ -142,6 +142,39 @@ async def test_who_waits_too_long_is_turned_away_and_others_do_not_notice():
         row = next(line for line in page.splitlines() if line.startswith("mine,"))
         assert row.replace(" ", "").split(",")[:6] == ["mine", "1", "false", "false", "1", "0"]
         assert b"mine" not in await dump(api, "dump_requests")
+
+
+async def test_one_request_does_not_stand_behind_a_hundred():
+    """Alice has thirty requests waiting for the one seat when bob comes with his: he is among the first."""
+    limited = queueing(shares=0, length=50)
+    limited["limitResponse"]["queuing"] |= {"queues": 64, "handSize": 2}
+    done = []
+
+    async def get(session, name):
+        async with session.get("/version") as response:
+            assert response.status == 200
+        done.append(name)
+
+    async with (
+        running_api() as api,
+        as_user(api, "alice") as alice,
+        as_user(api, "bob") as bob,
+        asyncio.timeout(10),
+    ):
+        await make(api, limited, user="*")
+        level = next(one for one in api.server.pipeline.control.levels() if one.name == "mine")
+        async with asyncio.TaskGroup() as tasks:
+            for number in range(30):
+                tasks.create_task(get(alice, "alice"))
+                while level.queues.waiting <= number:
+                    await asyncio.sleep(0)
+            tasks.create_task(get(bob, "bob"))
+            while level.queues.waiting < 31:
+                await asyncio.sleep(0)
+            while not level.queues.idle:
+                level.queues.configure(level.queuing, 1, time.monotonic())
+                await asyncio.sleep(0)
+    assert done.index("bob") < 5
 
 
 async def dump(api, what):
