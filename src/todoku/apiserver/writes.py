@@ -48,11 +48,8 @@ async def create_object(
     metadata.settle_namespace(served, obj, context.info.namespace)
     strategy.default(obj)
     metadata.before_create(served, obj, engine.clock())
-    generated = metadata.generate_name(obj["metadata"])
+    generated = not obj["metadata"].get("name") and bool(obj["metadata"].get("generateName"))
     for attempt in range(GENERATE_ATTEMPTS):
-        if attempt:
-            obj["metadata"]["name"] = ""
-            metadata.generate_name(obj["metadata"])
         try:
             return await _create_once(engine, context, copy(obj) if generated else obj, track)
         except errors.AlreadyExists:
@@ -77,6 +74,7 @@ async def _create_once(engine: Engine, context: Context, obj: Object, track: boo
     strategy = served.resource.strategy
 
     def prepare(new: Object) -> None:
+        metadata.generate_name(new["metadata"])  # what mutates sees generateName only
         strategy.prepare_create(new)
         if strategy.note_creator is not None:
             strategy.note_creator(new, context.user.info())

@@ -391,3 +391,9 @@ async def test_a_bound_pod_takes_over_the_topology_of_its_node(api):
     assert got["metadata"]["labels"] == {"a": "b", zone: "z", region: "r"}
     _, got = await pod(api, "q", nodeName="n")
     assert got["metadata"]["labels"] == {zone: "z", region: "r"}
+
+
+async def test_a_refusal_names_what_has_no_name_yet_by_its_beginning(api):
+    body = {"metadata": {"generateName": "web-"}, "spec": POD | {"priorityClassName": "none"}}
+    code, status = await api.request("POST", "/api/v1/namespaces/default/pods", body)
+    assert (code, status["message"]) == (403, 'pods "web-" is forbidden: no PriorityClass with name none was found')  # fmt: skip

@@ -568,3 +568,17 @@ def test_answers_that_are_not_usable(answer, why):
     with pytest.raises(CallFailed) as failed:
         verdict_of(answer, "x", "v1")
     assert why in str(failed.value)
+
+
+async def test_a_name_is_generated_between_mutation_and_validation(api, hooks):
+    hooks.answers |= {"m": allow, "v": lambda request: {"allowed": "no" not in request["object"].get("data", {})}}  # fmt: skip
+    await configure(api, "Mutating", "m", hooks.hook("m"))
+    await configure(api, "Validating", "v", hooks.hook("v"))
+    body = {"metadata": {"generateName": "web-"}}
+    code, got = await api.request("POST", CONFIGMAPS, body)
+    assert (code, got["metadata"]["name"][:4]) == (201, "web-")
+    (_, mutating), (_, validating) = hooks.seen
+    assert "name" not in mutating
+    assert "name" not in mutating["object"]["metadata"]
+    assert "name" not in validating
+    assert validating["object"]["metadata"]["name"] == got["metadata"]["name"]

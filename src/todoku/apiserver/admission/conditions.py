@@ -155,7 +155,7 @@ def bindings_of(attributes: Attributes) -> dict[str, Any]:
     return {
         "object": review["object"],
         "oldObject": review["oldObject"],
-        "request": request | {"name": attributes.name, "namespace": attributes.namespace},
+        "request": request,
         "params": None,
         "namespaceObject": None,
         "variables": {},

@@ -9,10 +9,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from todoku.api import cel
-from todoku.api.errors import ApiError, Forbidden, from_status
+from todoku.api.errors import ApiError, from_status
 from todoku.api.meta import GroupVersionKind, Object
 from todoku.api.resource import Resource
 from todoku.api.selectors import from_selector
+from todoku.apiserver.admission.base import refusal
 from todoku.apiserver.admission.conditions import (
     ConditionsFailed,
     Evaluation,
@@ -235,7 +236,7 @@ def evaluation_of(
 
 def denial(attributes: Attributes, text: str, reason: str) -> ApiError:
     """A policy's refusal: worded as forbidden, with the reason and code that it gives."""
-    error = Forbidden.of(attributes.resource.name, attributes.name, text)
+    error = refusal(attributes, text)
     status = error.status()
     status |= {"reason": reason, "code": _CODES.get(reason, 422)}
     status["details"] = status.get("details", {}) | {"causes": [{"message": text}]}
