@@ -353,3 +353,34 @@ async def test_who_writes_a_policy_can_read_its_parameters(api):
     assert (
         'does not have "get" permission on the object referenced by paramRef' in (status["message"])
     )
+
+
+MUTATIONS = {
+    "a test that does not hold": (patching("[JSONPatch{op: 'test', path: '/data/a', value: 'x'}, JSONPatch{op: 'remove', path: '/data'}]"), None),
+    "a path that is not there": (patching("[JSONPatch{op: 'replace', path: '/none/x', value: 'y'}]"), "JSONPath: replace operation does not apply: doc is missing path: /none/x: missing value"),
+    "a key that is not there": (patching("[JSONPatch{op: 'remove', path: '/data/x'}]"), "JSONPath: error in remove for path: '/data/x': Unable to remove nonexistent key: x: missing value"),
+    "an unknown field": (applying("Object{spec: Object.spec{replicas: 1}}"), "error applying patch: failed to convert patch object to typed object: .spec: field not declared in schema"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("mutation", "why"), MUTATIONS.values(), ids=MUTATIONS)
+async def test_mutations_that_do_not_fit(api, mutation, why):
+    await policy(
+        api, "Mutating", mutations=[mutation], failurePolicy="Fail", reinvocationPolicy="Never"
+    )
+    code, got = await create(api, data={"a": "b"})
+    if why is None:
+        assert (code, got["data"]) == (201, {"a": "b"})
+        return
+    assert (code, got["reason"]) == (422, "Invalid")
+    assert got["message"].endswith(f"denied request: {why}")
+
+
+async def test_a_patch_of_a_webhook_that_does_not_apply(api, hooks):
+    hooks.answers["m"] = lambda request: patched({"op": "add", "path": "/none/x", "value": 1})
+    await configure(api, "Mutating", "m", hooks.hook("m"))
+    code, status = await create(api)
+    assert (code, status["message"]) == (
+        500,
+        'Internal error occurred: add operation does not apply: doc is missing path: "/none/x": missing value',
+    )

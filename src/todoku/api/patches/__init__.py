@@ -6,12 +6,13 @@ change their arguments.  Types come from `schemas.type_of(resource.schema)` or `
 
 from todoku.api.patches.apply import Applied, ApplyConflict, track_update
 from todoku.api.patches.last_applied import apply
-from todoku.api.patches.plain import json_patch, merge_patch
+from todoku.api.patches.plain import DoesNotApply, json_patch, merge_patch
 from todoku.api.patches.strategic import strategic_merge_patch
 
 __all__ = [
     "Applied",
     "ApplyConflict",
+    "DoesNotApply",
     "apply",
     "json_patch",
     "merge_patch",

@@ -11,6 +11,15 @@ from todoku.api.errors import BadRequest, Invalid, TooLarge
 from todoku.api.meta import Object, copy
 
 MAX_OPERATIONS = 10_000
+_FAILURES = (
+    jsonpatch.JsonPatchException,
+    jsonpointer.JsonPointerException,
+    KeyError,
+    IndexError,
+    TypeError,
+    ValueError,
+    AttributeError,
+)
 _REJECTED = "the server rejected our request due to an error in our request"
 
 
@@ -42,13 +51,44 @@ def json_patch(obj: Object, operations: Any) -> Any:
         raise TooLarge(f"Request entity too large: {text}")
     try:
         return jsonpatch.JsonPatch(operations).apply(obj, in_place=False)
-    except (
-        jsonpatch.JsonPatchException,
-        jsonpointer.JsonPointerException,
-        KeyError,
-        IndexError,
-        TypeError,
-        ValueError,
-        AttributeError,
-    ) as error:
-        raise Invalid(_REJECTED) from error
+    except _FAILURES as error:
+        why, tested = _failed_operation(obj, operations)
+        raise DoesNotApply(why, tested=tested) from error
+
+
+class DoesNotApply(Invalid):
+    """An operation does not fit the object.  `why` is what Go's json-patch says, `tested` whether it was a test."""
+
+    def __init__(self, why: str, *, tested: bool) -> None:
+        super().__init__(_REJECTED)
+        self.why = why
+        self.tested = tested
+
+
+def _failed_operation(obj: Object, operations: list[Object]) -> tuple[str, bool]:
+    """The first operation that fails, in words, and whether it is a test."""
+    for one in operations:
+        try:
+            obj = jsonpatch.JsonPatch([one]).apply(obj, in_place=False)
+        except _FAILURES:
+            return _worded(obj, one), one.get("op") == "test"
+    return "invalid operation", False
+
+
+def _worded(obj: Object, operation: Object) -> str:
+    kind, path = operation.get("op"), str(operation.get("path", ""))
+    parent, _, key = path.rpartition("/")
+    missing = jsonpointer.resolve_pointer(obj, parent, None) is None
+    if kind == "test":
+        return f"testing value {path} failed: test failed"
+    if kind == "remove" and not missing:
+        return f"error in remove for path: '{path}': Unable to remove nonexistent key: {key}: missing value"
+    if kind in ("add", "remove"):
+        return f'{kind} operation does not apply: doc is missing path: "{path}": missing value'
+    if kind == "replace":
+        what = "path" if missing else "key"
+        return f"replace operation does not apply: doc is missing {what}: {path}: missing value"
+    if kind in ("copy", "move"):
+        source = operation.get("from", "")
+        return f"{kind} operation does not apply: doc is missing from path: {source}: missing value"
+    return f"Unexpected kind: {kind}"

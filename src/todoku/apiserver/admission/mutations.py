@@ -121,9 +121,11 @@ def _json_patched(current: Object, operations: Any) -> Object:
         raise Refused("type mismatch: JSONPatchType.expression should evaluate to array")
     try:
         patched = patches.json_patch(copy(current), [_operation(one) for one in operations])
-    except ApiError as error:
-        if "test" in error.message and any(one.get("op") == "test" for one in operations):
+    except patches.DoesNotApply as error:
+        if error.tested:
             return current  # a test that does not hold: the patch is not applied
+        raise Refused(f"JSONPath: {error.why}") from error
+    except ApiError as error:
         raise Refused(f"JSONPath: {error.message}") from error
     return dict(patched)
 
@@ -148,12 +150,32 @@ def _applied(current: Object, configuration: Object, type_: Type | None) -> Obje
     """The configuration merged by the types of the fields.  Raises Refused, FieldError."""
     if type_ is None:
         return dict(patches.merge_patch(current, configuration))
+    undeclared = list(_undeclared(configuration, type_, ""))
+    if undeclared:
+        listed = [f"{one}: field not declared in schema" for one in undeclared]
+        why = listed[0] if len(listed) == 1 else "\n  ".join(["errors:", *listed])
+        text = f"failed to convert patch object to typed object: {why}"
+        raise Refused(f"error applying patch: {text}")
     atomic = list(_atomics(configuration, type_, ""))
     if atomic:
         listed = ", ".join(atomic)
         why = f"may not mutate atomic arrays, maps or structs: {listed}"
         raise Refused(f"error applying patch: invalid ApplyConfiguration: {why}")
     return dict(typed.merge(current, configuration, type_))
+
+
+def _undeclared(value: Any, type_: Type, path: str) -> Iterator[str]:
+    """Fields that a configuration sets and the schema does not have."""
+    if isinstance(value, dict):
+        for key, child in value.items():
+            below = type_.fields.get(key) if type_.kind == "struct" else type_.items
+            if below is not None:
+                yield from _undeclared(child, below, f"{path}.{key}")
+            elif type_.kind == "struct" and not type_.open:
+                yield f"{path}.{key}"
+    elif isinstance(value, list) and type_.items is not None:
+        for index, child in enumerate(value):
+            yield from _undeclared(child, type_.items, f"{path}[{index}]")
 
 
 def _atomics(value: Any, type_: Type, path: str) -> Iterator[str]:

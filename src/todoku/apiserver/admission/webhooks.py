@@ -115,6 +115,8 @@ class MutatingWebhooks(Plugin):
             raise InternalError.of(text)
         try:
             patched = patches.json_patch(copy(before), verdict.patch)
+        except patches.DoesNotApply as error:
+            raise InternalError.of(error.why) from error
         except ApiError as error:
             raise InternalError.of(error.message) from error
         if not isinstance(patched, dict) or patched == before:
