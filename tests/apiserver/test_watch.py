@@ -195,6 +195,20 @@ async def test_two_watches_of_tables_each_begin_with_the_columns(api):
                 assert bool(table["columnDefinitions"]) == headed
 
 
+async def test_a_streaming_list_has_no_table(api):
+    await create(api, "a")
+    query = (
+        "watch=1&sendInitialEvents=true&allowWatchBookmarks=true&resourceVersionMatch=NotOlderThan"
+    )
+    table = "application/json;as=Table;v=v1;g=meta.k8s.io"
+    response, _ = await api.raw("GET", f"{CONFIG_MAPS}?{query}", accept=table)
+    assert response.status == 406
+    headers = {"Accept": f"{table},application/json"}
+    async with api.session.get(f"{api.url}{CONFIG_MAPS}?{query}", headers=headers) as response:
+        event = json.loads(await response.content.readline())
+    assert event["object"]["kind"] == "ConfigMap"
+
+
 async def test_a_watch_is_not_served_as_yaml(api):
     response, _ = await api.raw("GET", f"{CONFIG_MAPS}?watch=1", accept="application/yaml")
     assert response.status == 406

@@ -48,10 +48,11 @@ def _quality(text: str) -> float:
 
 
 @lru_cache(maxsize=512)
-def form_of(accept: str, *, tables: bool = True) -> Form:
+def form_of(accept: str, *, tables: bool = True, streamed: bool = False) -> Form:
     """The first acceptable form; raises NotAcceptable if there is none.
 
-    `tables` False refuses Table and PartialObjectMetadata (reviews, subresources without columns).
+    `tables` False refuses Table and PartialObjectMetadata (reviews, subresources without columns); a list that is
+    `streamed` (KEP-3157) has no Table.
     """
     if not accept:
         return PLAIN
@@ -63,6 +64,8 @@ def form_of(accept: str, *, tables: bool = True) -> Form:
         if not kind:
             return Form(media) if media == YAML else PLAIN
         group, version = parameters.get("g", ""), parameters.get("v", "")
+        if streamed and kind == "Table":
+            continue
         if not tables or group != "meta.k8s.io" or version not in ("v1", "v1beta1"):
             continue
         if kind in ("Table", "PartialObjectMetadata", "PartialObjectMetadataList"):

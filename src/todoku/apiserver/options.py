@@ -64,6 +64,11 @@ def _list_problems(query: Mapping[str, str]) -> Iterator[FieldError]:
         yield errors.forbidden(Path("sendInitialEvents"), "sendInitialEvents is forbidden for list")
 
 
+def streams_a_list(query: Mapping[str, str]) -> bool:
+    """Whether a watch is a streaming list: its first events are the items, and a bookmark ends them."""
+    return bool(flag(query, "sendInitialEvents") and flag(query, "allowWatchBookmarks"))
+
+
 def check_watch(query: Mapping[str, str]) -> None:
     """Raises Invalid for parameters of a watch that contradict each other (KEP-3157)."""
     _refuse("ListOptions", list(_watch_problems(query)))

@@ -297,7 +297,9 @@ class Pipeline:
             query=request.query,
             content_type=headers.get("Content-Type", ""),
             form=negotiation.form_of(
-                headers.get("Accept", ""), tables="list" in served.resource.verbs
+                headers.get("Accept", ""),
+                tables="list" in served.resource.verbs,
+                streamed=info.verb == "watch" and options.streams_a_list(request.query),
             ),
             user_agent=headers.get("User-Agent", ""),
             dry_run=_dry_run(request, info),

@@ -154,11 +154,22 @@ def _wanted(context: Context) -> _Wanted:
             raise errors.BadRequest(
                 "specifying resource version is not allowed when using continue"
             )
-        revision, after = read_token(token)
+        try:
+            revision, after = read_token(token)
+        except errors.BadRequest as error:
+            raise errors.BadRequest(f"invalid continue token: {error.message}") from error
         return _Wanted(limit, max(revision, 0), after)  # _INCONSISTENT shows the newest
-    if match == "Exact" or (limit and not match and version not in ("", "0")):
-        return _Wanted(limit, read_revision(version), b"")
+    revision = _listed_revision(version) if version else 0
+    if match == "Exact" or (limit and not match):
+        return _Wanted(limit, revision, b"")
     return _Wanted(limit, 0, b"")
+
+
+def _listed_revision(version: str) -> int:
+    try:
+        return read_revision(version)
+    except errors.BadRequest as error:
+        raise errors.BadRequest(f"invalid resource version: {error.message}") from error
 
 
 def write_token(revision: int, start: bytes) -> str:
