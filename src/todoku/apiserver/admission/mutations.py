@@ -152,8 +152,8 @@ def _applied(current: Object, configuration: Object, type_: Type | None) -> Obje
         return dict(patches.merge_patch(current, configuration))
     undeclared = list(_undeclared(configuration, type_, ""))
     if undeclared:
-        listed = [f"{one}: field not declared in schema" for one in undeclared]
-        why = listed[0] if len(listed) == 1 else "\n  ".join(["errors:", *listed])
+        problems = [f"{one}: field not declared in schema" for one in undeclared]
+        why = problems[0] if len(problems) == 1 else "\n  ".join(["errors:", *problems])
         text = f"failed to convert patch object to typed object: {why}"
         raise Refused(f"error applying patch: {text}")
     atomic = list(_atomics(configuration, type_, ""))
