@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from todoku import KUBERNETES_VERSION
@@ -13,9 +13,11 @@ from todoku.api.resource import Resource
 
 _V2_REF, _V3_REF = "#/definitions/", "#/components/schemas/"
 _INFO = {"title": "Kubernetes", "version": KUBERNETES_VERSION}
-_JSON = "application/json"
-_STREAM = "application/json;stream=watch"
-_YAML, _PROTOBUF = "application/yaml", "application/vnd.kubernetes.protobuf"
+_NAMESPACE = "object name and auth scope, such as for teams and projects"
+_PRETTY = (
+    "If 'true', then the output is pretty printed. Defaults to 'false' unless the user-agent indicates a browser or"
+    " command-line HTTP tool (curl and wget)."
+)
 
 Definitions = Mapping[str, Object]
 
@@ -101,26 +103,26 @@ def _v3_reference(name: str, definitions: Definitions) -> Object:
 
 def _v3_item(one: Operation) -> Object:
     parameters: list[Object] = [
-        {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
-        for name in one.path_parameters
+        {**each, "schema": {"type": "string", "uniqueItems": True}} for each in _shared(one)
     ]
-    parameters.append({"name": "pretty", "in": "query", "schema": {"type": "string"}})
     return {"parameters": parameters}
+
+
+def _shared(one: Operation) -> Iterator[Object]:
+    """The parameters of all operations on a path."""
+    for name in one.path_parameters:
+        text = _NAMESPACE if name == "namespace" else f"name of the {one.owner}"
+        yield {"name": name, "in": "path", "description": text, "required": True}
+    yield {"name": "pretty", "in": "query", "description": _PRETTY}
 
 
 def _v3_operation(one: Operation, definitions: Definitions) -> Object:
     kind = {"group": one.kind.group, "version": one.kind.version, "kind": one.kind.kind}
-    types = [_JSON, _YAML, _PROTOBUF]
-    if one.verb == "list":
-        types.append(_STREAM)
     answer = _v3_reference(one.answer, definitions) if one.answer else {"type": "string"}
-    content = (
-        {media: {"schema": answer} for media in types}
-        if one.answer
-        else {"text/plain": {"schema": answer}}
-    )
+    content = {media: {"schema": answer} for media in one.produces}
     operation: Object = {
         "tags": [one.tag],
+        "description": one.description,
         "operationId": one.identifier,
         "parameters": [
             {
@@ -183,10 +185,8 @@ def v2_document(resources: Iterable[Resource], definitions: Definitions) -> Obje
 
 def _v2_item(one: Operation) -> Object:
     parameters: list[Object] = [
-        {"name": name, "in": "path", "required": True, "type": "string", "uniqueItems": True}
-        for name in one.path_parameters
+        {**each, "type": "string", "uniqueItems": True} for each in _shared(one)
     ]
-    parameters.append({"name": "pretty", "in": "query", "type": "string", "uniqueItems": True})
     return {"parameters": parameters}
 
 
@@ -207,11 +207,12 @@ def _v2_operation(one: Operation, definitions: Definitions) -> Object:
     ]
     answer = _v2_reference(one.answer, definitions) if one.answer else {"type": "string"}
     return {
+        "description": one.description,
         "operationId": one.identifier,
         "tags": [one.tag],
         "schemes": ["https"],
         "consumes": list(one.consumes),
-        "produces": [_JSON, _YAML, _PROTOBUF] if one.answer else ["text/plain"],
+        "produces": list(one.produces),
         "parameters": parameters,
         "responses": {
             code: {"description": text, "schema": answer}

@@ -108,6 +108,7 @@ def _operation(one: Object) -> bytes:
     return b"".join(
         (
             _texts(1, one["tags"]),
+            _text(3, one["description"]),
             _text(5, one["operationId"]),
             _texts(6, one["produces"]),
             _texts(7, one["consumes"]),
@@ -130,7 +131,8 @@ def _parameter(one: Object) -> bytes:
     if one["in"] == "body":
         body = _text(2, one["name"]) + _text(3, "body") + _flag(4, one.get("required"))
         return _message(1, _message(1, body + _message(5, _schema(one["schema"]))))
-    head = _flag(1, one.get("required")) + _text(2, one["in"]) + _text(4, one["name"])
+    head = _flag(1, one.get("required")) + _text(2, one["in"])
+    head += _text(3, one.get("description")) + _text(4, one["name"])
     if one["in"] == "query":
         inner = _message(3, head + _text(6, one["type"]) + _flag(20, one.get("uniqueItems")))
     else:

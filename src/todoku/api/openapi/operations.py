@@ -20,6 +20,17 @@ _PATCHES = (
     "application/apply-patch+yaml",
 )
 PATCH = f"{META}.Patch"
+JSON, YAML, PROTOBUF = "application/json", "application/yaml", "application/vnd.kubernetes.protobuf"
+_WATCHED = (f"{JSON};stream=watch", f"{PROTOBUF};stream=watch")
+_DOCS = {
+    "list": "list{sub} objects of kind {kind}",
+    "create": "create{sub}{article}{kind}",
+    "deletecollection": "delete collection of {kind}",
+    "get": "read{sub} the specified {kind}",
+    "update": "replace{sub} the specified {kind}",
+    "patch": "partially update{sub} the specified {kind}",
+    "delete": "delete{sub}{article}{kind}",
+}
 
 # verb: (HTTP method, x-kubernetes-action, word of the operation id)
 _VERBS = {
@@ -66,17 +77,21 @@ def parameter_type(name: str) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operation:
-    """One method of one path; `body` and `answer` name definitions ("" for none), `consumes` the body's media types."""
+    """One method of one path; `body` and `answer` name definitions ("" for none), `consumes` the body's media types,
+    `produces` the answer's."""
 
     path: str
     method: str
+    description: str
     verb: str
     action: str
     identifier: str
     kind: GroupVersionKind
+    owner: str
     body: str
     consumes: tuple[str, ...]
     answer: str
+    produces: tuple[str, ...]
     path_parameters: tuple[str, ...]
     tag: str
 
@@ -127,17 +142,21 @@ def _operation(
         schema = names_by_kind().get(kind, "")
     scope = "Namespaced" if resource.namespaced and not suffix else ""
     name = sub.name.capitalize() if sub is not None else ""
+    answer = _answer(verb, schema, sub)
     identifier = f"{word}{_tag(resource, upper=True)}{scope}{resource.kind}{name}{suffix}"
     return Operation(
         path=path,
         method=method,
+        description=_description(resource, verb, sub.name if sub is not None else ""),
         verb=verb,
         action=action,
         identifier=identifier,
         kind=kind,
+        owner=resource.kind,
         body=_body(verb, schema),
         consumes=_consumes(resource, verb),
-        answer=_answer(verb, schema, sub),
+        answer=answer,
+        produces=_produces(resource, verb) if answer else ("text/plain",),
         path_parameters=owners,
         tag=_tag(resource, upper=False),
     )
@@ -146,8 +165,29 @@ def _operation(
 def _consumes(resource: Resource, verb: str) -> tuple[str, ...]:
     """kubectl apply reads here which patch it may send."""
     if verb != "patch":
-        return ("*/*",)
-    return _PATCHES if resource.strategic_merge else tuple(p for p in _PATCHES if p != _STRATEGIC)
+        return (JSON, YAML) if _custom(resource) else ("*/*",)
+    return tuple(p for p in _PATCHES if p != _STRATEGIC) if _custom(resource) else _PATCHES
+
+
+def _custom(resource: Resource) -> bool:
+    """Whether a CustomResourceDefinition makes it: no merge keys, no protobuf."""
+    return not resource.strategic_merge
+
+
+def _produces(resource: Resource, verb: str) -> tuple[str, ...]:
+    if _custom(resource):
+        return (JSON, YAML)
+    return (JSON, YAML, PROTOBUF, *(_WATCHED if verb == "list" else ()))
+
+
+def _description(resource: Resource, verb: str, sub: str) -> str:
+    kind = resource.kind
+    article = " an " if kind[0] in "AEIOUaeiou" else " a "
+    if kind.endswith("s") and not kind.endswith("ss"):
+        article = " "
+    if verb == "list" and not _custom(resource):
+        return f"list or watch objects of kind {kind}"
+    return _DOCS[verb].format(sub=f" {sub} of" if sub else "", article=article, kind=kind)
 
 
 def _body(verb: str, schema: str) -> str:
