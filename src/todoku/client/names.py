@@ -72,9 +72,11 @@ def built_in() -> dict[str, Named]:
     return found
 
 
-def _instability(version: str) -> int:
-    """v1 before v1beta1 before v1alpha1; among stable ones the oldest, which every server has."""
-    return 2 if "alpha" in version else 1 if "beta" in version else 0
+def _instability(version: str) -> tuple[int, int]:
+    """v2 before v1 before v1beta1 before v1alpha1, as a server prefers them."""
+    kind = 2 if "alpha" in version else 1 if "beta" in version else 0
+    number = version.removeprefix("v").split("alpha")[0].split("beta")[0]
+    return kind, -int(number)
 
 
 def discovered(documents: Iterable[dict[str, object]]) -> Iterator[Named]:

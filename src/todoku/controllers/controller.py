@@ -24,6 +24,7 @@ class Timings:
     node_startup_grace: float = 20.0  # the same, before the first renewal
     pod_gc_every: float = 20.0
     terminated_pods_kept: int = 12500
+    autoscale_every: float = 15.0
 
 
 KUBERNETES = Timings(node_grace=40.0, node_startup_grace=60.0)

@@ -17,6 +17,7 @@ from todoku.controllers.endpoint_mirroring import EndpointMirroringController
 from todoku.controllers.endpoints import EndpointsController
 from todoku.controllers.endpointslice import EndpointSliceController
 from todoku.controllers.garbage import GarbageCollector
+from todoku.controllers.hpa import HorizontalPodAutoscalerController
 from todoku.controllers.job import JobController
 from todoku.controllers.namespace import NamespaceController
 from todoku.controllers.node_ipam import NodeIpamController
@@ -57,6 +58,7 @@ ALL: tuple[type[Controller], ...] = (
     EndpointsController,
     EndpointMirroringController,
     ServiceCidrController,
+    HorizontalPodAutoscalerController,
     DisruptionController,
     ResourceQuotaController,
     PodGcController,
