@@ -64,7 +64,6 @@ class HorizontalPodAutoscalerController(Controller):
         kept = status.get("conditions")
         status["conditions"] = [dict(c) for c in kept or ()]
         await self._autoscale(one, status)
-        status["observedGeneration"] = one["metadata"].get("generation", 0)
         status.setdefault("desiredReplicas", 0)
         written = await self.write_status(self.reconciles, one, status)
         await self.cache.reached(written["metadata"]["resourceVersion"])
