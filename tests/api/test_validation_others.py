@@ -340,6 +340,22 @@ def test_only_approval_decides_on_certificate_requests(
     assert [str(one) for one in found] == problems
 
 
+def test_a_status_update_keeps_decisions_as_they_were() -> None:
+    resource = known("certificatesigningrequests.certificates.k8s.io")
+    fields = {"spec": {"signerName": "a.b/c", "usages": ["client auth"]}}
+    old = made_of(resource, fields, status=decided("Approved"))
+    changed = decided("Failed", "Approved")
+    changed["conditions"][1]["reason"] = "other"
+    new = copy(old) | {"status": changed}
+    resource.strategy.prepare_status(new, old)
+    assert [one["reason"] for one in new["status"]["conditions"]] == ["r", "r"]
+    new = copy(old) | {"status": {}}
+    resource.strategy.prepare_status(new, old)
+    assert [str(one) for one in resource.strategy.validate_status(new, old)] == [
+        'status.conditions: Forbidden: updates may not remove a condition of type "Approved"'
+    ]
+
+
 def test_a_certificate_request_needs_a_sound_signature() -> None:
     from cryptography import x509
     from cryptography.hazmat.primitives import hashes, serialization

@@ -168,11 +168,12 @@ def _deep(levels):
 
 POD = "apimachinery.pkg.apis.meta.v1.ObjectMeta"
 MALFORMED = {
-    "no prefix": (b"{}", "does not start with the k8s prefix"),
-    "empty": (b"", "does not start with the k8s prefix"),
+    "no prefix": (b"{}", r"does not appear to be a protobuf message, expected prefix \[107 56 115 0\]$"),
+    "empty": (b"", "^empty data$"),
     "envelope cut": (b"k8s\0\x0a\x20", "longer than the message"),
     "unknown kind": (envelope("v1", "Nope", b""), 'no protobuf message is known for kind "Nope"'),
-    "no kind": (b"k8s\0", "no protobuf message is known"),
+    "no message": (b"k8s\0", "^empty body$"),
+    "no kind": (b"k8s\0\x12\x00", "no protobuf message is known"),
     "field number 0": (envelope("v1", "Pod", b"\x00\x00"), "field number 0"),
     "endless varint": (envelope("v1", "Pod", b"\x80" * 12), "longer than ten bytes"),
     "group": (envelope("v1", "Pod", b"\x7b"), "wire type 3"),
@@ -189,6 +190,12 @@ MALFORMED = {
         "nests deeper",
     ),
 }  # fmt: skip
+
+
+def test_a_body_that_does_not_say_what_it_is_is_what_the_path_says():
+    empty = {"apiVersion": "v1", "kind": "Pod"}
+    assert decode(b"k8s\0\x12\x00", ("v1", "Pod")) == empty
+    assert decode(envelope("v1", "Nope", b"\xff"), ("v1", "Pod")) == empty | {"kind": "Nope"}
 
 
 @pytest.mark.parametrize(("body", "problem"), MALFORMED.values(), ids=MALFORMED)

@@ -31,11 +31,16 @@ def media_type(content_type: str) -> str:
     return content_type.partition(";")[0].strip().lower()
 
 
-def decode(content_type: str, body: bytes) -> tuple[Object, list[str]]:
-    """One wire object and its duplicate fields.  Raises BadRequest, UnsupportedMediaType."""
+def decode(
+    content_type: str, body: bytes, default: GroupVersionKind | None = None
+) -> tuple[Object, list[str]]:
+    """One wire object, a `default` unless it says otherwise, and its duplicate fields.
+
+    Raises BadRequest, UnsupportedMediaType.
+    """
     media = media_type(content_type) if content_type else JSON
     if media == PROTOBUF:
-        return protobuf.decode(body), []
+        return protobuf.decode(body, (default.api_version, default.kind) if default else None), []
     if media == JSON:
         value, duplicates = parse_json(body)
         return _object(value), duplicates
@@ -146,12 +151,13 @@ def _go_word(value: Any) -> str:
 
 def read_object(context: Context, kind: GroupVersionKind | None = None) -> Object:
     """The object of a create or update: of `kind`, or of the kind and version that the path says."""
-    word = (kind or context.served.resource.gvk).kind
+    default = kind or context.served.resource.gvk
+    word = default.kind
     media = media_type(context.content_type)
     if context.served.custom is not None and kind is None and media == PROTOBUF:
         raise _unknown_format(JSON, YAML)  # what has no Go type has no message either
     try:
-        obj, duplicates = decode(context.content_type, context.body)
+        obj, duplicates = decode(context.content_type, context.body, default)
     except errors.BadRequest as error:
         raise errors.BadRequest(
             f"the object provided is unrecognized (must be of type {word}): {error.message} ({_summary(context.body)})"

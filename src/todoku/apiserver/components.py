@@ -45,7 +45,7 @@ def standard(config: Config, objects: Objects) -> Components:
         chain = Chain([nodes, rbac])
         plugins.insert(0, admission.RbacEscalation(chain, rbac))
     plugins.append(admission.PolicyParams(objects, chain))
-    plugins.append(admission.CertificateRequests(chain))
+    plugins.append(admission.CertificateRequests(chain, config.clock))
     plugins.append(admission.DeviceAccess(objects, chain))
     outbound = Outbound(config, objects)
     figures = admission.Figures()

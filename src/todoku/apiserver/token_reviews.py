@@ -12,6 +12,7 @@ from todoku.apiserver.tokens import Binding, InvalidToken, ServiceAccountTokens,
 
 GROUP = "authentication.k8s.io"
 _MIN_SECONDS = 600
+_INVALID = "invalid bearer token"
 _MAX_SECONDS = 1 << 32
 _DEFAULT_SECONDS = 3600
 
@@ -42,7 +43,8 @@ def _review(authenticator: TokenAuthenticator, body: Object) -> Object:
     try:
         user, audiences = authenticator.authenticate_token(token, spec.get("audiences") or ())
     except InvalidToken as error:
-        return {"authenticated": False, "user": {}, "error": f"[invalid bearer token, {error}]"}
+        why = str(error)
+        return {"user": {}, "error": why if why == _INVALID else f"[{_INVALID}, {why}]"}
     info = user.info()
     groups = info.get("groups") or []
     assert isinstance(groups, list)

@@ -36,12 +36,14 @@ class MalformedBody(BadRequest):
     """The body is not the protobuf message it claims to be."""
 
 
-def decode(body: bytes) -> Object:
+def decode(body: bytes, default: tuple[str, str] | None = None) -> Object:
     """Return the wire object in an enveloped body, apiVersion and kind first.
 
-    Raises MalformedBody for anything that is not a well-formed message of a known kind.
+    `default` is what a body is that does not say so (apiVersion, kind); with it, a body of an unknown kind
+    is an object of nothing but that kind.  Raises MalformedBody for anything that is not a well-formed
+    message of a known kind.
     """
-    return _enveloped(body, depth=0)
+    return _enveloped(body, depth=0, default=default)
 
 
 def decode_message(name: str, raw: bytes) -> Any:
@@ -49,14 +51,25 @@ def decode_message(name: str, raw: bytes) -> Any:
     return _message(name, memoryview(raw), depth=0)
 
 
-def _enveloped(body: bytes, *, depth: int) -> Object:
+def _enveloped(body: bytes, *, depth: int, default: tuple[str, str] | None = None) -> Object:
+    if not body:
+        raise MalformedBody("empty data")
     if not body.startswith(MAGIC):
-        _fail("it does not start with the k8s prefix")
+        prefix = " ".join(map(str, MAGIC))
+        raise MalformedBody(
+            f"provided data does not appear to be a protobuf message, expected prefix [{prefix}]"
+        )
+    if len(body) == len(MAGIC):
+        raise MalformedBody("empty body")
     unknown = _message(_UNKNOWN, memoryview(body)[len(MAGIC) :], depth=depth + 1)
     api_version, kind = unknown.get("apiVersion", ""), unknown.get("kind", "")
     if unknown.get("contentEncoding"):
         _fail("its content is encoded")
+    if default is not None:
+        api_version, kind = api_version or default[0], kind or default[1]
     name = messages.find(api_version, kind)
+    if name is None and default is not None:
+        return {"apiVersion": api_version, "kind": kind}
     if name is None:
         _fail(f'no protobuf message is known for kind "{kind}" in version "{api_version}"')
     decoded = _message(name, memoryview(unknown.get("raw", b"")), depth=depth + 1)

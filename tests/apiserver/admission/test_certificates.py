@@ -96,3 +96,20 @@ async def test_approving_and_signing_need_the_right_for_the_signer(
     ):
         await plugin.validate(attributes)
     return None
+
+
+async def test_conditions_say_since_when_they_hold():
+    then = {"lastUpdateTime": "1970-01-01T00:00:01Z", "lastTransitionTime": "1970-01-01T00:00:02Z"}
+    old = asked() | {"status": {"conditions": [{"type": "Approved", "status": "True", **then}]}}
+    listed = [{"type": "Approved", "status": "True"}, {"type": "Failed", "status": "True"}]
+    new = asked() | {"status": {"conditions": listed}}
+    await CertificateRequests(Rights(), lambda: 9).mutate(write("UPDATE", new, old, "status"))
+    now = "1970-01-01T00:00:09Z"
+    assert listed[0]["lastTransitionTime"] == then["lastTransitionTime"]
+    assert listed[0]["lastUpdateTime"] == now
+    assert listed[1] == {
+        "type": "Failed",
+        "status": "True",
+        "lastUpdateTime": now,
+        "lastTransitionTime": now,
+    }

@@ -53,15 +53,17 @@ def _prepare_update(new: Object, old: Object) -> None:
 
 
 def _prepare_status(new: Object, old: Object) -> None:
-    """A status that leaves out what was decided keeps it."""
+    """What was decided stays as it was; decisions that were added or left out are problems."""
     keep_all_but_status(new, old)
-    status = new.setdefault("status", {})
-    found = list(status.get("conditions") or ())
+    found = list((new.get("status") or {}).get("conditions") or ())
     for kind in _DECISIONS:
-        if not _of_type(found, kind):
-            found += _of_type((old.get("status") or {}).get("conditions") or (), kind)
+        before = _of_type((old.get("status") or {}).get("conditions") or (), kind)
+        places = [index for index, one in enumerate(found) if one.get("type") == kind]
+        if len(before) == len(places):
+            for index, one in zip(places, before, strict=True):
+                found[index] = one
     if found:
-        status["conditions"] = found
+        new["status"]["conditions"] = found
 
 
 def _of_type(conditions: object, kind: str) -> list[Object]:

@@ -6,11 +6,13 @@ Semantics: the plugins CertificateSubjectRestriction, CertificateApproval and Ce
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 
 from cryptography import x509
 from cryptography.x509.oid import NameOID
 
+from todoku.api import times
 from todoku.api.meta import Object
 from todoku.apiserver.admission.base import Plugin, creates, new_object, new_spec, refusal
 from todoku.apiserver.config import Attributes, Authorizer
@@ -26,8 +28,14 @@ _RIGHTS: Mapping[str, str] = {"approval": "approve", "status": "sign"}
 class CertificateRequests(Plugin):
     name = "CertificateRequests"
 
-    def __init__(self, authorizer: Authorizer) -> None:
+    def __init__(self, authorizer: Authorizer, clock: Callable[[], float] = time.time) -> None:
         self._authorizer = authorizer
+        self._clock = clock
+
+    async def mutate(self, attributes: Attributes) -> None:
+        """Conditions say since when they hold."""
+        if attributes.resource.name == REQUESTS and attributes.subresource in _RIGHTS:
+            _stamp(new_object(attributes), attributes.old or {}, times.text(self._clock()))
 
     async def validate(self, attributes: Attributes) -> None:
         if attributes.resource.name != REQUESTS or attributes.operation == "DELETE":
@@ -51,6 +59,19 @@ class CertificateRequests(Plugin):
         raise refusal(
             attributes, f'user not permitted to {verb} requests with signerName "{signer}"'
         )
+
+
+def _stamp(new: Object, old: Object, now: str) -> None:
+    before = (old.get("status") or {}).get("conditions") or ()
+    since = {
+        (one.get("type"), one.get("status")): one.get("lastTransitionTime")
+        for one in reversed(before)
+        if one.get("lastTransitionTime")
+    }
+    for one in (new.get("status") or {}).get("conditions") or ():
+        one["lastUpdateTime"] = one.get("lastUpdateTime") or now
+        if not one.get("lastTransitionTime"):
+            one["lastTransitionTime"] = since.get((one.get("type"), one.get("status"))) or now
 
 
 def _check_subject(attributes: Attributes) -> None:
