@@ -137,6 +137,18 @@ async def test_metrics_count_what_happened():
         assert any(line.startswith(start) for line in lines), start
 
 
+async def test_what_is_not_served_leaves_no_metric(api):
+    for path in (
+        "/api/v1/namespaces/default/inventeds",
+        "/apis/no.such.group/v1/inventeds?watch=1",
+        "/api/v1/namespaces/default/pods/x/invented",
+        "/invented",
+    ):
+        await api.request("GET", path)
+    _, data = await api.raw("GET", "/metrics")
+    assert b"invented" not in data
+
+
 async def test_slis_tell_each_check(api):
     _, data = await api.raw("GET", "/metrics/slis")
     assert b'kubernetes_healthcheck{name="etcd",type="readyz"} 1\n' in data

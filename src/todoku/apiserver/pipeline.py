@@ -20,6 +20,7 @@ from multidict import istr
 
 from todoku import KUBERNETES_VERSION
 from todoku.aio import log as logs
+from todoku.aio.metrics import Value
 from todoku.api import errors, times
 from todoku.api.meta import Object
 from todoku.api.resources.registry import GROUP_ORDER
@@ -30,7 +31,7 @@ from todoku.apiserver.context import Context, Engine
 from todoku.apiserver.encoding import dumps
 from todoku.apiserver.extension_requests import is_upgrade
 from todoku.apiserver.flowcontrol import work
-from todoku.apiserver.flowcontrol.control import Flow, FlowControl
+from todoku.apiserver.flowcontrol.control import Flow, FlowControl, NoSeat
 from todoku.apiserver.flowcontrol.dumps import DUMPS
 from todoku.apiserver.health import Health, Probes
 from todoku.apiserver.http import read_body, welcome
@@ -60,6 +61,10 @@ _APPLY = "application/apply-patch"
 _YEAR_SECONDS = 365 * 24 * 3600
 _UNCACHED = {"Cache-Control": "no-cache, private"}
 _METRICS = {"Content-Type": "text/plain; version=0.0.4; charset=utf-8", **_UNCACHED}
+
+
+class OutOfTime(errors.Timeout):
+    """The request took longer than it may."""
 
 
 @dataclass(slots=True)
@@ -110,7 +115,11 @@ class Pipeline:
             response = await self._handle(request, exchange)
         except errors.ApiError as refused:
             response = responses.refusal(refused, warnings=exchange.warnings)
-            if exchange.info and isinstance(refused, errors.TooManyRequests | errors.Timeout):
+            if (
+                exchange.info
+                and self._is_known(exchange.info)
+                and isinstance(refused, NoSeat | OutOfTime)
+            ):
                 self._telemetry.terminated(exchange.info, refused.code)
         except (ConnectionResetError, asyncio.CancelledError):
             self._record(exchange, 200)  # a watch, mostly, whose client has had enough
@@ -128,7 +137,7 @@ class Pipeline:
         self, exchange: Exchange, code: int, response: web.StreamResponse | None = None
     ) -> None:
         info = exchange.info
-        if info is None or (not info.resource and info.path not in self._health_paths):
+        if info is None or not self._is_known(info):
             return
         size = 0
         if isinstance(response, web.Response) and isinstance(response.body, bytes):
@@ -140,6 +149,15 @@ class Pipeline:
             dry_run=exchange.dry_run,
             size=size,
             seconds=perf_counter() - exchange.started,
+        )
+
+    def _is_known(self, info: RequestInfo) -> bool:
+        """Whether figures are kept: of what is served, not of whatever anyone asks for."""
+        if not info.resource:
+            return info.path in self._health_paths
+        served = self._engine.catalog.find(info.group, info.version, info.resource)
+        return served is not None and (
+            not info.subresource or info.subresource in served.subresources
         )
 
     async def _handle(self, request: web.BaseRequest, exchange: Exchange) -> web.StreamResponse:
@@ -161,7 +179,7 @@ class Pipeline:
         remote = exchange.remote = aggregator.find(info.path) if aggregator else None
         # An upgrade to another server lasts as long as both sides want.
         if stream or info.verb == "watch" or (remote and is_upgrade(request)):
-            gauge = self._telemetry.long_running(info)
+            gauge = self._telemetry.long_running(info) if self._is_known(info) else Value()
             gauge.value += 1
             try:
                 return await self._long(request, exchange, user, info)
@@ -212,7 +230,7 @@ class Pipeline:
             if not deadline.expired():
                 raise
             text = "Timeout: request did not complete within the allotted timeout"
-            raise errors.Timeout(text) from None
+            raise OutOfTime(text) from None
 
     def _width(self, request: web.BaseRequest, flow: Flow, info: RequestInfo) -> int:
         if info.verb in ("list", "watch"):

@@ -173,6 +173,13 @@ def test_a_schema_without_its_level_is_passed_over_and_mandatory_ones_are_always
     assert empty.flow(ADMIN, PODS).level.exempt
 
 
+def test_endless_paths_are_not_remembered():
+    made = control()
+    for length in (10, 100_000):
+        made.flow(ALICE, read_path("GET", "/" + "a" * length, {}))
+    assert len(made._flows) == 1
+
+
 def test_a_level_that_went_away_serves_who_is_in_it():
     made = control()
     flow = made.flow(ALICE, PODS)

@@ -29,8 +29,13 @@ log = logs.get(__name__)
 _SCHEMA_UID = istr("X-Kubernetes-Pf-Flowschema-Uid")
 _LEVEL_UID = istr("X-Kubernetes-Pf-Prioritylevel-Uid")
 _REMEMBERED = 10_000
+_LONGEST_PATH = 300  # of those that are remembered: anyone can send long ones
 _WIDEST = 100
 TOO_MANY = "Too many requests, please try again later."
+
+
+class NoSeat(errors.TooManyRequests):
+    """Turned away for want of a seat."""
 
 
 class Level:
@@ -157,20 +162,22 @@ class FlowControl:
         if found is None:
             if len(self._flows) >= _REMEMBERED:
                 self._flows.clear()
-            found = self._flows[key] = self._classify(user, info)
+            found = self._classify(user, info)
+            if len(info.path) <= _LONGEST_PATH:
+                self._flows[key] = found
         return found
 
     def enter(self, flow: Flow, width: int) -> Ticket:
-        """A request begins, or waits if its ticket is not `executing`.  Raises TooManyRequests."""
+        """A request begins, or waits if its ticket is not `executing`.  Raises NoSeat."""
         ticket = flow.level.queues.start(flow.hand, width, flow.counts, self._clock())
         if ticket is None:
-            raise errors.TooManyRequests(TOO_MANY)
+            raise NoSeat(TOO_MANY)
         return ticket
 
     async def wait(self, flow: Flow, ticket: Ticket, user: User, info: RequestInfo) -> None:
         """Wait for a seat; `leave` must follow if the ticket is then `executing`, whatever was raised.
 
-        Raises TooManyRequests when it takes too long.
+        Raises NoSeat when it takes too long.
         """
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         ticket.note = Note(flow, user, info)
@@ -189,7 +196,7 @@ class FlowControl:
             if not ticket.executing:
                 flow.level.queues.leave(ticket, self._clock(), reason)
         if not ticket.executing:
-            raise errors.TooManyRequests(TOO_MANY)
+            raise NoSeat(TOO_MANY)
 
     def leave(self, flow: Flow, ticket: Ticket) -> None:
         """The request is done."""

@@ -71,18 +71,11 @@ class Upkeep:
         self._objects = objects
         self._now = now
         self._changed = asyncio.Event()
-        self._unsubscribe: list[Callable[[], None]] = []
 
     def start(self) -> None:
         self._read()
-        self._unsubscribe = [
-            self._objects.subscribe(resource, self._on_change) for resource in (LEVELS, SCHEMAS)
-        ]
-        self._changed.set()
-
-    def stop(self) -> None:
-        for one in self._unsubscribe:
-            one()
+        for resource in (LEVELS, SCHEMAS):
+            self._objects.subscribe(resource, self._on_change)
 
     async def adjust(self) -> None:
         """Lend and borrow, for ever."""
@@ -99,7 +92,7 @@ class Upkeep:
                 async with asyncio.timeout(_UPKEEP_SECONDS):
                     await self._changed.wait()
             except TimeoutError:
-                await self._ensure()
+                await self.ensure()
 
     def _on_change(self, old: Object | None, new: Object | None) -> None:
         if old is None or new is None or old.get("spec") != new.get("spec"):
@@ -121,7 +114,8 @@ class Upkeep:
             fresh["status"] = {"conditions": [*others, lacking]}
             await self._update(SCHEMAS, fresh, subresource="status")
 
-    async def _ensure(self) -> None:
+    async def ensure(self) -> None:
+        """Write what is missing or not as it must be, once."""
         for wanted in defaults.flow_control_objects():
             resource = _RESOURCES[wanted["kind"]]
             found = self._objects.get(resource, wanted["metadata"]["name"])
