@@ -329,6 +329,23 @@ async def test_deleting_a_definition_deletes_its_objects_first(api):
     assert (await api.request("GET", WIDGETS))[0] == 404
 
 
+async def test_objects_of_a_definition_that_serves_no_version_go_with_it(api):
+    await establish(api)
+    assert (await api.request("POST", WIDGETS, widget("a")))[0] == 201
+    unserved = {"spec": {"versions": [version(served=False)]}}
+    path = f"{CRDS}/widgets.example.com"
+    assert (await api.request("PATCH", path, unserved, content_type=MERGE))[0] == 200
+    async with asyncio.timeout(5):
+        while (await api.request("GET", WIDGETS))[0] != 404:
+            await asyncio.sleep(0.005)
+    await api.request("DELETE", path)
+    async with asyncio.timeout(5):
+        while (await api.request("GET", path))[0] != 404:
+            await asyncio.sleep(0.005)
+    await establish(api)
+    assert (await api.request("GET", WIDGETS))[1]["items"] == []
+
+
 async def test_server_side_apply_to_a_custom_resource(api):
     await establish(api)
     path = f"{WIDGETS}/a?fieldManager=me"

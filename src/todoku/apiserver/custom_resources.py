@@ -23,13 +23,19 @@ _SCALE = GroupVersionKind("autoscaling", "v1", "Scale")
 
 
 def served_versions(crd: Object) -> list[Served]:
-    """The served versions; while the definition is being deleted its objects cannot be created."""
+    """The served versions; while the definition is being deleted its objects cannot be created.
+
+    A definition that serves none is deleted with its objects too, so the stored version is served meanwhile.
+    """
     versions = crd["spec"]["versions"]
     storage = next(one for one in versions if one.get("storage"))
     stored = _resource(crd, storage)
+    shown = [one for one in versions if one.get("served")]
+    if not shown and crd["metadata"].get("deletionTimestamp"):
+        shown = [storage]
     found = []
     for version in versions:
-        if version.get("served"):
+        if version in shown:
             resource = stored if version is storage else _resource(crd, version, storage["name"])
             found.append(_served(crd, version, resource, stored))
     return found
