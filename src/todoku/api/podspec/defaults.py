@@ -225,7 +225,7 @@ def _default_volume(volume: Object) -> None:
         token = source.get("serviceAccountToken")
         if token is not None and token.get("expirationSeconds") is None:
             token["expirationSeconds"] = 3600
-    _default_other_volume(volume)
+    default_volume_source(volume)
 
 
 def _default_files(source: Object) -> None:
@@ -248,7 +248,8 @@ _VOLUME_DEFAULTS: dict[str, dict[str, object]] = {
 }
 
 
-def _default_other_volume(volume: Object) -> None:
+def default_volume_source(volume: Object) -> None:
+    """Of a pod's volume, or of what a PersistentVolume says where it is."""
     for source, fields in _VOLUME_DEFAULTS.items():
         if volume.get(source) is not None:
             for field, value in fields.items():

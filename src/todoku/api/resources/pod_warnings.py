@@ -24,7 +24,7 @@ _DEPRECATED_ANNOTATIONS = {
     "security.alpha.kubernetes.io/unsafe-sysctls": 'non-functional in v1.11+; use the "sysctls" field instead',
 }
 # field -> (how the path calls it, what is said)
-_DEPRECATED_VOLUMES = {
+GONE_VOLUMES = {
     "photonPersistentDisk": (
         "photonPersistentDisk",
         "deprecated in v1.11, non-functional in v1.16+",
@@ -147,7 +147,7 @@ def _volumes(volumes: Sequence[Object], at: Path) -> list[str]:
     found: list[str] = []
     tokens: set[str] = set()
     for index, volume in enumerate(volumes):
-        for field, (shown, text) in _DEPRECATED_VOLUMES.items():
+        for field, (shown, text) in GONE_VOLUMES.items():
             if volume.get(field) is not None:
                 found.append(f"{at / index / shown}: {text}")
         template = (volume.get("ephemeral") or {}).get("volumeClaimTemplate")
@@ -179,12 +179,15 @@ def _over_token(source: Object, tokens: set[str], at: Path) -> list[str]:
 
 def claim_warnings(spec: Object, at: Path) -> list[str]:
     """A claim for part of a byte (GetWarningsForPersistentVolumeClaimSpec)."""
-    requests = (spec.get("resources") or {}).get("requests") or {}
-    where = (at / "resources" / "requests").key("storage")
-    return [
-        f'{where}: fractional byte value "{amount}" is invalid, must be an integer'
-        for amount in _fractional(requests, ("storage",)).values()
-    ]
+    found: list[str] = []
+    for field in ("requests", "limits"):
+        amounts = (spec.get("resources") or {}).get(field) or {}
+        where = (at / "resources" / field).key("storage")
+        found += [
+            f'{where}: fractional byte value "{amount}" is invalid, must be an integer'
+            for amount in _fractional(amounts, ("storage",)).values()
+        ]
+    return found
 
 
 def _fractional(amounts: Object, names: Sequence[str]) -> dict[str, str]:

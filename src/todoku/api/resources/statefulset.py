@@ -7,12 +7,12 @@ from todoku.api.formats import each
 from todoku.api.internals import rendered
 from todoku.api.meta import Object
 from todoku.api.podspec import TemplateRules, default_template, validate_template
+from todoku.api.podspec.claims import claim_spec_problems
 from todoku.api.resource import Column, Strategy
 from todoku.api.resources import workloads
 from todoku.api.resources.deployment import CONTAINERS, IMAGES
 from todoku.api.resources.generic import AGE, NAME, keep_all_but_status, keep_status
 from todoku.api.resources.rules import Rules
-from todoku.api.resources.storage import claim_spec_problems
 from todoku.api.resources.templates import containers_cell, images_cell
 from todoku.api.resources.workloads import SPEC
 from todoku.api.selectors import selector_problems

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-from todoku.api import quantities, validation
-from todoku.api.errors import FieldError, Path, forbidden, invalid, not_supported, required
+from todoku.api import quantities
 from todoku.api.meta import Object
+from todoku.api.podspec.defaults import default_volume_source
 from todoku.api.resource import Column, Strategy
+from todoku.api.resources import volume_claim_validation, volume_validation
 from todoku.api.resources.generic import AGE, NAME, keep_all_but_status, keep_status
 from todoku.api.resources.rules import Rules
-from todoku.api.selectors import selector_problems
+from todoku.api.resources.volume_claim_validation import settle_sources
 from todoku.api.tables import created
 
-_SPEC = Path("spec")
-ACCESS_MODES = ("ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod")
 _SHORT = {
     "ReadWriteOnce": "RWO",
     "ReadOnlyMany": "ROX",
     "ReadWriteMany": "RWX",
     "ReadWriteOncePod": "RWOP",
 }
-_MODES = ("Block", "Filesystem")
-_RECLAIM = ("Delete", "Recycle", "Retain")
 
 
 def _modes_cell(modes: list[str] | None) -> str:
@@ -41,81 +38,7 @@ def _default_volume(obj: Object) -> None:
     if spec.get("volumeMode") is None:
         spec["volumeMode"] = "Filesystem"
     _canonical(spec.get("capacity"))
-    path = spec.get("hostPath")
-    if path is not None and path.get("type") is None:
-        path["type"] = ""
-
-
-_NOT_SOURCES = (
-    "capacity", "accessModes", "claimRef", "persistentVolumeReclaimPolicy", "storageClassName", "mountOptions",
-    "volumeMode", "nodeAffinity", "volumeAttributesClassName",
-)  # fmt: skip
-
-
-def _access_modes(spec: Object, path: Path) -> list[FieldError]:
-    modes = spec.get("accessModes") or ()
-    problems = (
-        [] if modes else [required(path / "accessModes", "at least 1 access mode is required")]
-    )
-    problems += [
-        not_supported(path / "accessModes", one, ACCESS_MODES)
-        for one in modes
-        if one not in ACCESS_MODES
-    ]
-    if "ReadWriteOncePod" in modes and len(modes) > 1:
-        text = "may not use ReadWriteOncePod with other access modes"
-        problems.append(forbidden(path / "accessModes", text))
-    return problems
-
-
-def _positive(amount: object, path: Path) -> list[FieldError]:
-    try:
-        quantity = quantities.parse(amount)  # type: ignore[arg-type]
-    except quantities.QuantityError as error:
-        return [invalid(path, amount, str(error))]
-    return (
-        []
-        if quantity > quantities.ZERO
-        else [invalid(path, str(amount), "must be greater than zero")]
-    )
-
-
-def _validate_volume(new: Object, old: Object | None) -> list[FieldError]:
-    spec = new["spec"]
-    problems = _access_modes(spec, _SPEC)
-    capacity = spec.get("capacity") or {}
-    if not capacity:
-        problems.append(required(_SPEC / "capacity"))
-    elif "storage" not in capacity or len(capacity) > 1:
-        problems.append(not_supported(_SPEC / "capacity", capacity, ("storage",)))
-    for name, amount in capacity.items():
-        problems += _positive(amount, (_SPEC / "capacity").key(name))
-    if spec.get("persistentVolumeReclaimPolicy") not in _RECLAIM:
-        policy = spec.get("persistentVolumeReclaimPolicy")
-        problems.append(not_supported(_SPEC / "persistentVolumeReclaimPolicy", policy, _RECLAIM))
-    if spec.get("volumeMode") not in _MODES:
-        problems.append(not_supported(_SPEC / "volumeMode", spec.get("volumeMode"), _MODES))
-    sources = [key for key in spec if key not in _NOT_SOURCES]
-    if not sources:
-        problems.append(required(_SPEC, "must specify a volume type"))
-    problems += [
-        forbidden(_SPEC / one, "may not specify more than 1 volume type") for one in sources[1:]
-    ]
-    if old is not None:
-        problems += _volume_change(spec, old["spec"], sources)
-    return problems
-
-
-def _volume_change(spec: Object, before: Object, sources: list[str]) -> list[FieldError]:
-    problems: list[FieldError] = []
-    known = {key for key in before if key not in _NOT_SOURCES} | set(sources)
-    if any(spec.get(key) != before.get(key) for key in known):
-        text = "spec.persistentvolumesource is immutable after creation"
-        problems.append(forbidden(_SPEC / "persistentvolumesource", text))
-    problems += validation.immutable(
-        spec.get("volumeMode"), before.get("volumeMode"), _SPEC / "volumeMode"
-    )
-    return problems
+    default_volume_source(spec)
 
 
 def _reason_row(obj: Object) -> list[object]:
@@ -155,7 +78,8 @@ PERSISTENT_VOLUME = Rules(
         prepare_create=_create_volume,
         prepare_update=keep_status,
         prepare_status=keep_all_but_status,
-        validate=_validate_volume,
+        validate=volume_validation.validate,
+        warnings=volume_validation.warnings,
         has_generation=False,
         delete_returns_object=True,
     ),
@@ -185,63 +109,16 @@ def _default_claim(obj: Object) -> None:
         spec["volumeMode"] = "Filesystem"
     for field in ("requests", "limits"):
         _canonical((spec.get("resources") or {}).get(field))
-    for one, other in (("dataSource", "dataSourceRef"), ("dataSourceRef", "dataSource")):
-        if (
-            spec.get(one) is not None
-            and spec.get(other) is None
-            and not (spec[one] or {}).get("namespace")
-        ):
-            spec[other] = {key: value for key, value in spec[one].items() if key != "namespace"}
 
 
-def claim_spec_problems(spec: Object, path: Path) -> list[FieldError]:
-    problems = _access_modes(spec, path)
-    problems += selector_problems(spec.get("selector"), path / "selector")
-    at = (path / "resources").key("storage")
-    amount = ((spec.get("resources") or {}).get("requests") or {}).get("storage")
-    problems += [required(at)] if amount is None else _positive(amount, at)
-    if spec.get("storageClassName"):
-        name = spec["storageClassName"]
-        problems += [
-            invalid(path / "storageClassName", name, text)
-            for text in validation.dns1123_subdomain(name)
-        ]
-    if spec.get("volumeMode") not in _MODES:
-        problems.append(not_supported(path / "volumeMode", spec.get("volumeMode"), _MODES))
-    return problems
+def _create_claim(obj: Object) -> None:
+    obj["status"] = {"phase": "Pending"}
+    settle_sources(obj["spec"], None)
 
 
-def _validate_claim(new: Object, old: Object | None) -> list[FieldError]:
-    spec = new["spec"]
-    problems = claim_spec_problems(spec, _SPEC)
-    if old is not None:
-        problems += _claim_change(new, old)
-    return problems
-
-
-_CLAIM_TEXT = "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims"
-
-
-def _claim_change(new: Object, old: Object) -> list[FieldError]:
-    spec, before = new["spec"], old["spec"]
-    free = {"resources", "volumeAttributesClassName"}
-    if not before.get("volumeName"):
-        free.add("volumeName")
-    if before.get("storageClassName") is None:
-        free.add("storageClassName")
-    keys = (set(spec) | set(before)) - free
-    if any(spec.get(key) != before.get(key) for key in keys):
-        return [forbidden(_SPEC, _CLAIM_TEXT)]
-    after = ((spec.get("resources") or {}).get("requests") or {}).get("storage")
-    stored = ((before.get("resources") or {}).get("requests") or {}).get("storage")
-    if after == stored or after is None or stored is None:
-        return []
-    if (old.get("status") or {}).get("phase") != "Bound":
-        return [forbidden(_SPEC, _CLAIM_TEXT)]
-    if quantities.parse(after) < quantities.parse(stored):
-        at = _SPEC / "resources" / "requests" / "storage"
-        return [forbidden(at, "field can not be less than status.capacity")]
-    return []
+def _update_claim(new: Object, old: Object) -> None:
+    keep_status(new, old)
+    settle_sources(new["spec"], old["spec"])
 
 
 def _claim_row(obj: Object) -> list[object]:
@@ -264,10 +141,12 @@ def _claim_row(obj: Object) -> list[object]:
 PERSISTENT_VOLUME_CLAIM = Rules(
     strategy=Strategy(
         default=_default_claim,
-        prepare_create=_create_volume,
-        prepare_update=keep_status,
+        prepare_create=_create_claim,
+        prepare_update=_update_claim,
         prepare_status=keep_all_but_status,
-        validate=_validate_claim,
+        validate=volume_claim_validation.validate,
+        validate_status=volume_claim_validation.validate_status,
+        warnings=volume_claim_validation.warnings,
         has_generation=False,
         delete_returns_object=True,
     ),
