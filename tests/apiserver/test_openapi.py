@@ -119,3 +119,13 @@ async def test_discovery_says_in_which_version_a_kind_is_stored(api):
     assert found["bindings"] is None
     _, newer = await api.request("GET", "/apis/events.k8s.io/v1")
     assert newer["resources"][0]["storageVersionHash"] == found["events"]
+
+
+async def test_nothing_in_aggregated_discovery_is_null(api):
+    accept = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
+    for path, groups in (("/api", [{}]), ("/apis", None)):
+        response, data = await api.raw("GET", path, accept=accept)
+        assert response.headers["Content-Type"] == accept
+        assert b":null" not in data
+        found = [one["metadata"] for one in json.loads(data)["items"]]
+        assert found == groups or all(one["name"] for one in found)

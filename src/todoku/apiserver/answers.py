@@ -108,8 +108,6 @@ def event(
 def bookmark(served: Served, form: Form, revision: int, *, initial_end: bool = False) -> bytes:
     """A BOOKMARK event: an empty object that carries a resourceVersion (KEP-956, KEP-3157)."""
     metadata: Object = {"resourceVersion": str(revision)}
-    if served.typed:
-        metadata["creationTimestamp"] = None
     if initial_end:
         metadata["annotations"] = {"k8s.io/initial-events-end": "true"}
     obj: Object = {

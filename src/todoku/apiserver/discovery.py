@@ -249,7 +249,7 @@ def aggregated(catalog: Catalog, version: str, *, core: bool) -> Object:
             continue
         items.append(
             {
-                "metadata": {"name": name, "creationTimestamp": None},
+                "metadata": {"name": name} if name else {},
                 "versions": [
                     {
                         "version": one,
@@ -305,7 +305,7 @@ def _remote_group(groups: RemoteGroups, name: str) -> Object | None:
 def _remote_aggregated(groups: RemoteGroups) -> Iterable[Object]:
     for name, group in groups.items():
         yield {
-            "metadata": {"name": name, "creationTimestamp": None},
+            "metadata": {"name": name},
             "versions": [
                 {
                     "version": version,
