@@ -325,6 +325,17 @@ async def test_metadata_only(api):
     accept = "application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io"
     _, one = await api.request("GET", f"{CONFIG_MAPS}/a", accept=accept)
     assert one["kind"] == "PartialObjectMetadata"
+    status, refusal = await api.request("GET", CONFIG_MAPS, accept=accept)
+    assert (status, refusal["message"]) == (
+        406,
+        "you requested PartialObjectMetadata, but the requested object is a list (*core.ConfigMapList)",
+    )
+    accept = "application/json;as=PartialObjectMetadataList;v=v1;g=meta.k8s.io"
+    status, refusal = await api.request("GET", f"{CONFIG_MAPS}/a", accept=accept)
+    assert (status, refusal["message"]) == (
+        406,
+        "you requested PartialObjectMetadataList, but the requested object is not a list (*core.ConfigMap)",
+    )
 
 
 async def test_an_unknown_form_is_a_406(api):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from todoku.api import errors
 from todoku.apiserver import answers
 from todoku.apiserver.context import Context
 from todoku.apiserver.encoding import Cached
@@ -21,6 +22,11 @@ class Answer:
 
 
 def shown(context: Context, cached: Cached, *, code: int = 200) -> Answer:
-    """An object as the answer."""
+    """An object as the answer.  Raises NotAcceptable where a list was asked for."""
+    if context.form.as_ == "PartialObjectMetadataList":
+        what = answers.go_name(context.served)
+        raise errors.NotAcceptable(
+            f"you requested PartialObjectMetadataList, but the requested object is not a list ({what})"
+        )
     data = answers.one(context.served, cached, context.form)
     return Answer(data, code=code, form=context.form)

@@ -9,7 +9,7 @@ from typing import Any
 import msgspec
 import yaml
 
-from todoku.api import tables
+from todoku.api import errors, tables
 from todoku.api.meta import Object
 from todoku.api.resource import Column
 from todoku.apiserver.catalog import Served
@@ -58,6 +58,14 @@ def shown(served: Served, cached: Cached, revision: int | None = None) -> Object
     return obj | {"metadata": obj["metadata"] | {"resourceVersion": str(revision)}}
 
 
+def go_name(served: Served, suffix: str = "") -> str:
+    """The type that holds such an object in upstream's server."""
+    if served.custom is not None:
+        return f"*unstructured.Unstructured{suffix}"
+    package = served.stored.group.partition(".")[0] or "core"
+    return f"*{package}.{served.resource.kind}{suffix}"
+
+
 def many(
     served: Served,
     objects: Sequence[Cached],
@@ -67,7 +75,12 @@ def many(
     continue_: str = "",
     remaining: int | None = None,
 ) -> bytes:
-    """A list, as JSON bytes."""
+    """A list, as JSON bytes.  Raises NotAcceptable where a single object was asked for."""
+    if form.as_ == "PartialObjectMetadata":
+        raise errors.NotAcceptable(
+            "you requested PartialObjectMetadata, but the requested object is a list"
+            f" ({go_name(served, 'List')})"
+        )
     metadata: Object = {"resourceVersion": str(revision)}
     if continue_:
         metadata["continue"] = continue_
