@@ -245,6 +245,28 @@ async def test_a_namespace_says_what_it_waits_for(cluster):
     await cluster.gone("namespaces", "doomed", "")
 
 
+async def test_pods_that_outstay_their_grace_are_told_as_a_failure():
+    async with running_cluster(nodes=("w1",), names=("namespace",)) as cluster:
+        cluster.kubelets.keep_terminating = True
+        spec = {"containers": [{"name": "c", "image": "i"}], "terminationGracePeriodSeconds": 1}
+        body = {"metadata": {"name": "slow", "namespace": "lab"}, "spec": spec}
+        await cluster.client.create("pods", body)
+        await cluster.until(
+            lambda: any((p.get("status") or {}).get("phase") == "Running" for p in cluster.pods())
+        )
+        await cluster.client.delete("namespaces", "lab")
+
+        def failure() -> Object:
+            found = (cluster.get("namespaces", "lab", "") or {}).get("status") or {}
+            listed = {c["type"]: c for c in found.get("conditions") or ()}
+            return listed.get("NamespaceDeletionContentFailure") or {}
+
+        await cluster.until(lambda: failure().get("status") == "False")
+        await cluster.until(lambda: failure().get("reason") == "ContentDeletionFailed")
+        text = "unexpected items still remain in namespace: lab for gvr: /v1, Resource=pods"
+        assert failure()["message"] == f"Failed to delete all resource types, 1 remaining: {text}"
+
+
 async def test_every_namespace_has_its_account_and_the_root_certificate(cluster):
     await cluster.client.create("namespaces", {"metadata": {"name": "fresh"}})
 

@@ -179,8 +179,17 @@ async def test_a_quota_is_given_back_what_is_deleted():
                 "configmaps", {"metadata": {"name": name, "namespace": "lab"}}
             )
         await cluster.until(lambda: used().get("configmaps") == "2")
+        # A status that somebody writes stands until there is something to count.
+        found = await cluster.client.get("resourcequotas", "q", "lab")
+        found["status"]["hard"]["services"] = "7"
+        await cluster.client.update("resourcequotas", found, subresource="status")
+        await asyncio.sleep(0.1)
+        found = await cluster.client.get("resourcequotas", "q", "lab")
+        assert found["status"]["hard"]["services"] == "7"
         await cluster.client.delete("configmaps", "a", "lab")
         await cluster.until(lambda: used().get("configmaps") == "1")
+        found = await cluster.client.get("resourcequotas", "q", "lab")
+        assert found["status"]["hard"]["services"] == "2"
 
 
 async def test_a_quota_holds_while_it_is_recounted_and_charged_at_once():

@@ -28,6 +28,7 @@ class Remaining:
     finalizers: Mapping[str, int] = field(default_factory=dict)
     failures: Sequence[str] = ()
     undiscovered: str = ""
+    grace_seconds: float = 0.0  # that pods have left
 
 
 def remaining_conditions(left: Remaining) -> list[Object]:
@@ -64,6 +65,14 @@ def remaining_conditions(left: Remaining) -> list[Object]:
     ]  # fmt: skip
 
 
+def grace_seconds(here: Sequence[Object]) -> float:
+    """How long these pods may take to end."""
+    given = [
+        p["spec"].get("terminationGracePeriodSeconds") for p in here if not pods.is_terminal(p)
+    ]
+    return float(max((one for one in given if one is not None), default=0))
+
+
 def _condition(type: str, problem: object, bad: tuple[str, str], good: tuple[str, str]) -> Object:
     reason, message = bad if problem else good
     status = "True" if problem else "False"
@@ -94,20 +103,24 @@ class NamespaceController(Controller):
             return
         if FINALIZER not in (namespace["spec"].get("finalizers") or ()):
             return
-        left = await self._empty(key.name)
+        left = await self._empty(namespace)
         if left.resources or left.failures or left.undiscovered:
             await self._tell(namespace, left)
-            if set(left.resources) != {"pods."} or left.finalizers:
+            if set(left.resources) != {"pods."} or left.failures:
                 self.queue.add_after(key, AGAIN_SECONDS)
+            elif left.grace_seconds:  # the pods' own, after which they should be gone
+                self.queue.add_after(key, left.grace_seconds)
             return
         namespace = await self._tell(namespace, left) if self._told(namespace) else namespace
         await self._finalize(namespace)
 
-    async def _empty(self, name: str) -> Remaining:
+    async def _empty(self, namespace: Object) -> Remaining:
         """Delete what there is; returns what remains."""
+        name: str = namespace["metadata"]["name"]
         here = self.pods.by_index("namespace", name)
         if here:
-            return await self._empty_pods(name, here)
+            began = times.parse(namespace["metadata"]["deletionTimestamp"])
+            return await self._empty_pods(name, here, self.clock.now() - began)
         try:
             found = await self.client.discover()
         except errors.ApiError as error:
@@ -125,16 +138,19 @@ class NamespaceController(Controller):
             failures += [failure] if failure else []
         return Remaining(counts, finalizers, failures)
 
-    async def _empty_pods(self, name: str, here: Sequence[Object]) -> Remaining:
+    async def _empty_pods(
+        self, name: str, here: Sequence[Object], waited_seconds: float
+    ) -> Remaining:
         if not all(deleting(pod) for pod in here):
             await self.client.delete_collection("pods", name)
         held = Counter(f for pod in here for f in pod["metadata"].get("finalizers") or ())
+        left = max(grace_seconds(here) - waited_seconds, 0.0)
         failures = []
-        if held:
+        if held or not left:
             failures = [
                 f"unexpected items still remain in namespace: {name} for gvr: /v1, Resource=pods"
             ]
-        return Remaining({"pods.": len(here)}, held, failures)
+        return Remaining({"pods.": len(here)}, held, failures, grace_seconds=left)
 
     async def _clear(
         self, resource: Named, namespace: str, gate: asyncio.Semaphore

@@ -67,6 +67,13 @@ class ResourceQuotaController(Controller):
         for resource in _WHOLE:
             self._followed[resource] = self.watch(resource, partial(self._changed, resource))
 
+    def enqueue(self, event: WatchEvent) -> None:
+        """Charges, and what others write into the status, are no reason to count again."""
+        old = event.old
+        if event.type == "MODIFIED" and old is not None and old["spec"] == event.object["spec"]:
+            return
+        super().enqueue(event)
+
     def tasks(self) -> Sequence[Coroutine[Any, Any, None]]:
         return (self._recount_all(),)
 
