@@ -286,8 +286,8 @@ class Aggregator:
             "message": message,
         }
         changed = copy(current)
-        others = [one for one in conditions if one.get("type") != "Available"]
-        changed["status"] = {"conditions": [*others, condition]}
+        kept = [condition if one.get("type") == "Available" else one for one in conditions]
+        changed["status"] = {"conditions": kept if old else [*kept, condition]}
         try:
             await self._objects.update(API_SERVICES, changed, subresource="status")
         except ApiError as error:  # somebody wrote it meanwhile: the change brings us back
