@@ -5,7 +5,7 @@ import pytest
 from todoku.api import tables, validation
 from todoku.api.jsonpath import JsonPathError, find, parse
 
-VALUE = {"a": {"b": [{"t": "x", "v": 1}, {"t": "y", "v": 2}], "c.d": 3}, "n": None}
+VALUE = {"a": {"b": [{"t": "x", "v": 1}, {"t": "y", "v": 2}], "c.d": 3}, "n": None, "x/y": 4}
 
 
 @pytest.mark.parametrize(
@@ -19,6 +19,7 @@ VALUE = {"a": {"b": [{"t": "x", "v": 1}, {"t": "y", "v": 2}], "c.d": 3}, "n": No
         (".a.b[?(@.v>1)].t", ["y"]),
         (".a['c.d']", [3]),
         (r".a.c\.d", [3]),
+        (r".x/y", [4]),
         (".a.b[0:1].t", ["x"]),
         ("..v", [1, 2]),
         (".missing.x", []),
@@ -50,8 +51,34 @@ def test_custom_columns_convert_by_type():
         "spec": {"v": 3, "s": {"k": 1}, "since": "1970-01-01T00:00:00Z", "list": ["a", "b"]},
     }
     [shown] = tables.table(columns, row, [obj], now=90)["rows"]
-    assert shown["cells"] == ["x", 3, '{"k":1}', None, "90s", "a,b"]
+    assert shown["cells"] == ["x", 3, '{"k":1}', None, "90s", "a"]  # of several matches the first
     assert [column.priority for column in columns] == [0, 0, 1, 0, 0, 0]
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "cell"),
+    [
+        ("string", True, "true"),
+        ("string", 1234567.5, "1.2345675e+06"),
+        ("string", {"b": "<x>", "a": "é"}, r'{"a":"é","b":"\u003cx\u003e"}'),
+        ("string", ["x", 1], '["x",1]'),
+        ("string", None, "<no value>"),
+        ("integer", 2.7, 2),
+        ("integer", "2", None),
+        ("integer", True, None),
+        ("number", 2, 2),
+        ("number", 2.5, 2.5),
+        ("boolean", "true", None),
+        ("date", "", "<unknown>"),
+        ("date", "soon", "<invalid>"),
+        ("date", 5, None),
+        ("date", None, None),
+    ],
+)
+def test_custom_cells(kind, value, cell):
+    columns, row = tables.custom_columns([{"name": "V", "type": kind, "jsonPath": ".v"}])
+    [shown] = tables.table(columns, row, [{"metadata": {"name": "x"}, "v": value}], now=90)["rows"]
+    assert shown["cells"] == ["x", cell]
 
 
 def test_without_columns_there_are_name_and_age():

@@ -53,7 +53,7 @@ class Filter:
 Step: TypeAlias = Field | Index | Slice | Wildcard | Recursive | Filter
 Path: TypeAlias = tuple[Step, ...]
 
-_FIELD = re.compile(r"\.((?:[\w-]|\\.)+)")
+_FIELD = re.compile(r"\.((?:[^\s.,\[\]$@{}\\]|\\.)+)")
 _QUOTED = re.compile(r"\[\s*(?:'((?:[^'\\]|\\.)*)'|\"((?:[^\"\\]|\\.)*)\")\s*\]")
 _INDEX = re.compile(r"\[\s*(-?\d+)\s*\]")
 _SLICE = re.compile(r"\[\s*(-?\d*)\s*:\s*(-?\d*)\s*(?::\s*(-?\d*)\s*)?\]")

@@ -11,7 +11,7 @@ import json
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from todoku.api import schemas, times
+from todoku.api import goformat, schemas, times
 from todoku.api.jsonpath import JsonPathError, find, parse
 from todoku.api.meta import Object
 from todoku.api.resource import Column, Resource
@@ -228,30 +228,25 @@ def _reader(spec: Object) -> Callable[[Object], object]:
 
 
 def _converted(found: list[Any], kind: str) -> object:
-    """The first match as the column's type; several matches of a string column are joined."""
+    """The first match as the column's type, as upstream; None for one of another type."""
     value = found[0]
     if kind == "date":
-        return Since(value) if isinstance(value, str) and value else UNKNOWN
+        return Since(value) if isinstance(value, str) else None
     if kind == "string":
-        return ",".join(_text(one) for one in found) if len(found) > 1 else _text(value)
-    if value is None:
-        return None
-    if kind == "integer":
-        return (
-            int(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
-        )
-    if kind == "number":
-        return (
-            float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
-        )
+        return _text(value)
     if kind == "boolean":
         return value if isinstance(value, bool) else None
-    return None
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return int(value) if kind == "integer" or value == int(value) else value
 
 
 def _text(value: Any) -> str:
     if isinstance(value, str):
         return value
     if value is None:
-        return ""
-    return json.dumps(value, separators=(",", ":"))
+        return "<no value>"
+    if isinstance(value, float):
+        return goformat.number(value)
+    text = json.dumps(value, separators=(",", ":"), sort_keys=True, ensure_ascii=False)
+    return text.replace("&", r"\u0026").replace("<", r"\u003c").replace(">", r"\u003e")
