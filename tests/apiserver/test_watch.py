@@ -317,3 +317,29 @@ def test_a_broken_watcher_does_not_stop_the_others():
     assert len(good.events) == 2
     assert bad.closed
     assert collection.followers == {good}
+
+
+def test_what_trips_over_one_object_does_not_stop_the_others():
+    def choosy(one):
+        if one.revision == 2:
+            raise ValueError("odd object")
+        return "value"
+
+    def handle(old, new):
+        if new.revision == 2:
+            raise RuntimeError("odd object")
+        handled.append(new.revision)
+
+    handled = []
+    collection = Collection(b"/registry/core/configmaps/", 0)
+    collection.handlers.append(handle)
+    collection.index("choosy", choosy)
+    for revision in (1, 2, 3):
+        key = b"/registry/core/configmaps/default/%d" % revision
+        entry = Entry(key, b'{"metadata":{}}', revision, revision)
+        one = cached(entry, "default", str(revision))
+        collection.apply(Event(key, revision, one, None))
+    assert handled == [1, 3]
+    assert len(collection.keys) == 3
+    with pytest.raises(ValueError, match="odd object"):
+        collection.index("choosy", choosy)

@@ -91,8 +91,6 @@ class Collection:
     def apply(self, event: Event) -> None:
         if event.old is not None:
             self.size_bytes -= len(event.old.value)
-            for index in self._indexes.values():
-                index.remove(event.key, event.old)
         if event.new is None:
             del self.items[event.key]
             del self.keys[bisect_left(self.keys, event.key)]
@@ -101,8 +99,8 @@ class Collection:
                 insort(self.keys, event.key)
             self.items[event.key] = event.new
             self.size_bytes += len(event.new.value)
-            for index in self._indexes.values():
-                index.add(event.key, event.new)
+        if self._indexes:
+            self._reindex(event)
         self.changed = event.revision
         self.history.append(event)
         for follower in tuple(self.followers):
@@ -114,9 +112,23 @@ class Collection:
                 follower.close()
         event.encodings.clear()
         for handler in tuple(self.handlers):
-            handler(event.old, event.new)
+            try:
+                handler(event.old, event.new)
+            except Exception:  # nor may a part of the server that trips over one object
+                log.exception("Change not taken", key=event.key.decode())
         if event.old is not None:
             event.old.superseded()
+
+    def _reindex(self, event: Event) -> None:
+        for name, index in tuple(self._indexes.items()):
+            try:
+                if event.old is not None:
+                    index.remove(event.key, event.old)
+                if event.new is not None:
+                    index.add(event.key, event.new)
+            except Exception:  # who asks for it builds it again, and is told what is wrong
+                log.exception("Index dropped", index=name, key=event.key.decode())
+                del self._indexes[name]
 
     def get(self, namespace: str, name: str) -> Cached | None:
         return self.items.get(keys.key_of(self.prefix, namespace, name))
