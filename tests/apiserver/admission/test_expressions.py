@@ -292,6 +292,19 @@ async def test_mutations_of_a_policy_build_on_each_other(api):
     assert got["data"] == {"a": "b", "count": "1", "both": "1!"}
 
 
+async def test_a_mutation_that_fails_and_is_ignored_leaves_the_others(api):
+    mutations = [
+        applying("Object{data: {'first': '1'}}"),
+        applying("Object{data: {'second': object.none}}"),
+        applying("Object{data: {'third': object.data.first + '3'}}"),
+    ]
+    await policy(
+        api, "Mutating", mutations=mutations, failurePolicy="Ignore", reinvocationPolicy="Never"
+    )
+    _, got = await create(api, data={"a": "b"})
+    assert got["data"] == {"a": "b", "first": "1", "third": "13"}
+
+
 async def test_what_can_only_be_replaced_is_not_applied(api):
     rule = {"operations": ["CREATE"], "apiGroups": [""], "apiVersions": ["v1"], "resources": ["services"]}  # fmt: skip
     await policy(

@@ -70,21 +70,32 @@ class MutatingPolicies(Plugin):
         )
 
     async def _apply(self, invoked: Invoked, attributes: Attributes) -> None:
-        """Make all mutations of a policy, each over what the one before made.  Raises Refused, CelError."""
+        """Make all mutations of a policy, each over what the one before made; one that fails changes nothing.
+
+        Raises the first Refused or CelError once all have been tried.
+        """
         if not invoked.applies():
             return
         shown, before = invoked.shown, invoked.shown.object
-        evaluation = invoked.evaluation
-        for index, mutation in enumerate(invoked.bound.spec.get("mutations") or ()):
-            if index:
-                evaluation = evaluation_of(invoked.bound, shown, self._objects, self._expressions)
-            type_ = type_of(shown, self._objects)
-            shown.object = _mutated(mutation, new_object(shown), type_, evaluation.value)
-            if shown.kind == shown.resource.gvk:
-                shown.resource.strategy.default(shown.object)
+        problems: list[Exception] = []
+        for mutation in invoked.bound.spec.get("mutations") or ():
+            try:
+                self._mutate_once(mutation, invoked)
+            except (Refused, cel.CelError) as problem:
+                problems.append(problem)
         if shown.object != before:
             await take_back(shown, self._objects)
             attributes.reinvoke = True
+        if problems:
+            raise problems[0]
+
+    def _mutate_once(self, mutation: Object, invoked: Invoked) -> None:
+        shown = invoked.shown
+        evaluation = evaluation_of(invoked.bound, shown, self._objects, self._expressions)
+        type_ = type_of(shown, self._objects)
+        shown.object = _mutated(mutation, new_object(shown), type_, evaluation.value)
+        if shown.kind == shown.resource.gvk:
+            shown.resource.strategy.default(shown.object)
 
 
 def _refusal(policy: str, binding: str, why: str) -> str:
