@@ -38,3 +38,24 @@ def test_containers_that_ask_for_nothing_count_a_little_when_nodes_are_compared(
         "cpu": 1100,
         "memory": 2 * 200 * 1024 * 1024,
     }
+
+
+@pytest.mark.parametrize(
+    ("reason", "cpu"),
+    [
+        pytest.param("Infeasible", 200, id="never to be granted"),
+        pytest.param("Deferred", 1500, id="granted later"),
+        pytest.param("", 1500, id="under way"),
+    ],
+)
+def test_a_resize_takes_what_is_wished_unless_it_cannot_be(reason, cpu):
+    condition = {"type": "PodResizePending" if reason else "PodResizeInProgress", "reason": reason}
+    running = {"requests": {"cpu": "200m"}}
+    status = {
+        "conditions": [condition],
+        "containerStatuses": [
+            {"name": "a", "allocatedResources": {"cpu": "100m"}, "resources": running}
+        ],
+    }
+    wished = {"name": "a", "resources": {"requests": {"cpu": "1500m"}}}
+    assert requests({"spec": {"containers": [wished]}, "status": status}) == {"cpu": cpu}

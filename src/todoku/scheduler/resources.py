@@ -39,7 +39,7 @@ def nonzero_requests(pod: Object) -> Amounts:
 
 
 def _pod_amounts(pod: Object, default: Amounts) -> Amounts:
-    spec = pod["spec"]
+    spec = _while_resized(pod)
     total: Amounts = {}
     for container in spec.get("containers") or ():
         _add(total, _asked(container, default))
@@ -59,6 +59,40 @@ def _pod_amounts(pod: Object, default: Amounts) -> Amounts:
     total |= whole
     _add(total, amounts(spec.get("overhead")))
     return total
+
+
+def _while_resized(pod: Object) -> Object:
+    """The spec with what containers hold on their node: a wish that cannot be met there takes nothing (KEP-1287)."""
+    spec: Object = pod["spec"]
+    status = pod.get("status") or {}
+    resize = [c for c in status.get("conditions") or () if c["type"].startswith("PodResize")]
+    if not resize:
+        return spec
+    met = all(one.get("reason") != "Infeasible" for one in resize)
+    held = {
+        one["name"]: _held(one)
+        for field in ("containerStatuses", "initContainerStatuses")
+        for one in status.get(field) or ()
+    }
+    return spec | {
+        field: [_holding(one, held.get(one["name"]), met) for one in spec.get(field) or ()]
+        for field in ("containers", "initContainers")
+    }
+
+
+def _held(status: Object) -> Amounts:
+    found = amounts(status.get("allocatedResources"))
+    _raise(found, amounts((status.get("resources") or {}).get("requests")))
+    return found
+
+
+def _holding(container: Object, held: Amounts | None, met: bool) -> Object:
+    if not held:
+        return container
+    asked = amounts((container.get("resources") or {}).get("requests")) if met else {}
+    _raise(asked, held)
+    wire = {name: f"{value}m" if name == "cpu" else str(value) for name, value in asked.items()}
+    return container | {"resources": {"requests": wire}}
 
 
 def _asked(container: Object, default: Amounts) -> Amounts:
