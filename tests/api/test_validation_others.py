@@ -340,6 +340,42 @@ def test_only_approval_decides_on_certificate_requests(
     assert [str(one) for one in found] == problems
 
 
+@pytest.mark.parametrize(
+    ("kind", "name", "change", "problems"),
+    [
+        ("flowschemas", "catch-all", {}, []),
+        ("flowschemas", "catch-all", {"distinguisherMethod": None, "rules": []}, [
+            'spec: Invalid value: {"PriorityLevelConfiguration":{"Name":"catch-all"},"MatchingPrecedence":10000,'
+            '"DistinguisherMethod":null,"Rules":[]}: spec of \'catch-all\' must equal the fixed value',
+        ]),
+        ("flowschemas", "other", {}, []),
+        ("prioritylevelconfigurations", "exempt", {"exempt": {"nominalConcurrencyShares": 9}}, []),
+        ("prioritylevelconfigurations", "exempt", {"limited": {}}, [
+            "spec.limited: Forbidden: must be nil if the type is not Limited",
+            'spec: Invalid value: {"Type":"Exempt","Limited":{"NominalConcurrencyShares":0,"LimitResponse":'
+            '{"Type":"","Queuing":null},"LendablePercent":null,"BorrowingLimitPercent":null},"Exempt":'
+            '{"NominalConcurrencyShares":0,"LendablePercent":0}}: '
+            "spec of 'exempt' except the 'spec.exempt' field must equal the fixed value",
+        ]),
+    ],
+)  # fmt: skip
+def test_the_flow_control_that_must_be_there_is_as_it_is(
+    kind: str, name: str, change: Object, problems: list[str]
+) -> None:
+    from todoku.api.resources.flowcontrol_validation import (
+        MANDATORY_LEVELS,
+        MANDATORY_SCHEMAS,
+        level_problems,
+        schema_problems,
+    )
+
+    specs = MANDATORY_SCHEMAS if kind == "flowschemas" else MANDATORY_LEVELS
+    judge = schema_problems if kind == "flowschemas" else level_problems
+    spec = copy(specs.get(name) or specs["catch-all"]) | change
+    found = judge({"metadata": {"name": name}, "spec": spec})
+    assert [str(one) for one in found] == problems
+
+
 def test_a_status_update_keeps_decisions_as_they_were() -> None:
     resource = known("certificatesigningrequests.certificates.k8s.io")
     fields = {"spec": {"signerName": "a.b/c", "usages": ["client auth"]}}

@@ -48,6 +48,58 @@ STRUCTS: Mapping[str, Fields] = {
         ("Name", "name", '""'),
     ),
     "FlowDistinguisherMethod": (("Type", "type", '""'),),
+    "FlowSchemaSpec": (
+        ("PriorityLevelConfiguration", "priorityLevelConfiguration", "PriorityLevelConfigurationReference"),
+        ("MatchingPrecedence", "matchingPrecedence", "0"),
+        ("DistinguisherMethod", "distinguisherMethod", "*FlowDistinguisherMethod"),
+        ("Rules", "rules", "[]PolicyRulesWithSubjects"),
+    ),
+    "PriorityLevelConfigurationReference": (("Name", "name", '""'),),
+    "PolicyRulesWithSubjects": (
+        ("Subjects", "subjects", "[]FlowSubject"),
+        ("ResourceRules", "resourceRules", "[]ResourcePolicyRule"),
+        ("NonResourceRules", "nonResourceRules", "[]NonResourcePolicyRule"),
+    ),
+    "FlowSubject": (
+        ("Kind", "kind", '""'),
+        ("User", "user", "*NamedSubject"),
+        ("Group", "group", "*NamedSubject"),
+        ("ServiceAccount", "serviceAccount", "*ServiceAccountSubject"),
+    ),
+    "NamedSubject": (("Name", "name", '""'),),
+    "ServiceAccountSubject": (("Namespace", "namespace", '""'), ("Name", "name", '""')),
+    "ResourcePolicyRule": (
+        ("Verbs", "verbs", "null"),
+        ("APIGroups", "apiGroups", "null"),
+        ("Resources", "resources", "null"),
+        ("ClusterScope", "clusterScope", "false"),
+        ("Namespaces", "namespaces", "null"),
+    ),
+    "NonResourcePolicyRule": (
+        ("Verbs", "verbs", "null"),
+        ("NonResourceURLs", "nonResourceURLs", "null"),
+    ),
+    "PriorityLevelConfigurationSpec": (
+        ("Type", "type", '""'),
+        ("Limited", "limited", "*LimitedPriorityLevelConfiguration"),
+        ("Exempt", "exempt", "*ExemptPriorityLevelConfiguration"),
+    ),
+    "LimitedPriorityLevelConfiguration": (
+        ("NominalConcurrencyShares", "nominalConcurrencyShares", "0"),
+        ("LimitResponse", "limitResponse", "LimitResponse"),
+        ("LendablePercent", "lendablePercent", "null"),
+        ("BorrowingLimitPercent", "borrowingLimitPercent", "null"),
+    ),
+    "ExemptPriorityLevelConfiguration": (
+        ("NominalConcurrencyShares", "nominalConcurrencyShares", "null"),
+        ("LendablePercent", "lendablePercent", "null"),
+    ),
+    "LimitResponse": (("Type", "type", '""'), ("Queuing", "queuing", "*QueuingConfiguration")),
+    "QueuingConfiguration": (
+        ("Queues", "queues", "0"),
+        ("HandSize", "handSize", "0"),
+        ("QueueLengthLimit", "queueLengthLimit", "0"),
+    ),
     "PodFailurePolicy": (("Rules", "rules", "[]PodFailurePolicyRule"),),
     "PodFailurePolicyRule": (
         ("Action", "action", '""'),

@@ -121,6 +121,13 @@ async def test_priority_classes(api):
     )
     _, got = await pod(api, name="r")
     assert (got["spec"]["priority"], got["spec"]["priorityClassName"]) == (3, "usual")
+    code, status = await api.request("DELETE", f"{base}/priorityclasses/system-node-critical")
+    assert (code, status["message"]) == (
+        403,
+        'priorityclasses.scheduling.k8s.io "system-node-critical" is forbidden: '
+        "this is a system priority class and cannot be deleted",
+    )
+    assert (await api.request("DELETE", f"{base}/priorityclasses/usual"))[0] == 200
 
 
 LIMITS = {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from todoku.api.errors import FieldError, Path, forbidden, invalid, not_supported, required
 from todoku.api.formats import each
@@ -26,6 +27,75 @@ _VERBS = (
     "update",
     "watch",
 )
+
+_ALL: Object = {
+    "resourceRules": [
+        {
+            "verbs": ["*"],
+            "apiGroups": ["*"],
+            "resources": ["*"],
+            "clusterScope": True,
+            "namespaces": ["*"],
+        }
+    ],
+    "nonResourceRules": [{"verbs": ["*"], "nonResourceURLs": ["*"]}],
+}
+
+
+def _all_of(*groups: str) -> list[Object]:
+    return [{"subjects": [{"kind": "Group", "group": {"name": one}} for one in groups], **_ALL}]
+
+
+# The specs that a server works by, whatever becomes of the objects.
+MANDATORY_SCHEMAS: Mapping[str, Object] = {
+    "exempt": {
+        "priorityLevelConfiguration": {"name": "exempt"},
+        "matchingPrecedence": 1,
+        "rules": _all_of("system:masters"),
+    },
+    "catch-all": {
+        "priorityLevelConfiguration": {"name": "catch-all"},
+        "matchingPrecedence": 10000,
+        "distinguisherMethod": {"type": "ByUser"},
+        "rules": _all_of("system:unauthenticated", "system:authenticated"),
+    },
+}
+MANDATORY_LEVELS: Mapping[str, Object] = {
+    "exempt": {
+        "type": "Exempt",
+        "exempt": {"nominalConcurrencyShares": 0, "lendablePercent": 0},
+    },
+    "catch-all": {
+        "type": "Limited",
+        "limited": {
+            "nominalConcurrencyShares": 5,
+            "lendablePercent": 0,
+            "limitResponse": {"type": "Reject"},
+        },
+    },
+}
+
+
+def _fixed(
+    name: str, spec: Object, specs: Mapping[str, Object], struct: str, besides: str = ""
+) -> list[FieldError]:
+    """The mandatory objects stay as they are, but for the field `besides`."""
+    wanted = specs.get(name)
+    if wanted is None or _said(spec, besides) == _said(wanted, besides):
+        return []
+    but = f" except the 'spec.{besides}' field" if besides else ""
+    text = f"spec of '{name}'{but} must equal the fixed value"
+    return [invalid(_SPEC, rendered(spec, struct), text)]
+
+
+def _said(value: Any, besides: str = "") -> Any:
+    """A value without what is empty in it, which says as much as what is absent."""
+    if isinstance(value, dict):
+        kept = {key: _said(one) for key, one in value.items() if key != besides}
+        return {
+            key: one for key, one in kept.items() if one not in (None, "", []) and one is not False
+        }
+    return [_said(one) for one in value] if isinstance(value, list) else value
 
 
 def schema_problems(schema: Object) -> list[FieldError]:
@@ -51,7 +121,7 @@ def schema_problems(schema: Object) -> list[FieldError]:
         problems.append(required(at, "must reference a priority level"))
     for index, rule in enumerate(spec.get("rules") or ()):
         problems += _rule(rule, _SPEC / "rules" / index)
-    return problems
+    return problems + _fixed(name, spec, MANDATORY_SCHEMAS, "FlowSchemaSpec")
 
 
 def _rule(rule: Object, at: Path) -> list[FieldError]:
@@ -209,7 +279,10 @@ def level_problems(level: Object) -> list[FieldError]:
             problems += _limited(spec["limited"], _SPEC / "limited")
     else:
         problems.append(not_supported(_SPEC / "type", kind, ("Exempt", "Limited")))
-    return problems
+    besides = "exempt" if name == _EXEMPT else ""
+    return problems + _fixed(
+        name, spec, MANDATORY_LEVELS, "PriorityLevelConfigurationSpec", besides
+    )
 
 
 def _shares(holder: Object, at: Path) -> list[FieldError]:

@@ -106,15 +106,15 @@ def _default_priority(obj: Object) -> None:
     obj.setdefault("value", 0)
 
 
-_SYSTEM_CLASSES = {"system-node-critical": 2000001000, "system-cluster-critical": 2000000000}
+SYSTEM_CLASSES = {"system-node-critical": 2000001000, "system-cluster-critical": 2000000000}
 
 
 def _system_class_problem(obj: Object) -> str:
     name = obj["metadata"].get("name", "")
-    if name not in _SYSTEM_CLASSES:
+    if name not in SYSTEM_CLASSES:
         return f"{name} is not a known system priority class"
-    if (obj.get("value") or 0) != _SYSTEM_CLASSES[name]:
-        return f"value of {name} PriorityClass must be {_SYSTEM_CLASSES[name]}"
+    if (obj.get("value") or 0) != SYSTEM_CLASSES[name]:
+        return f"value of {name} PriorityClass must be {SYSTEM_CLASSES[name]}"
     if obj.get("globalDefault"):
         return f"globalDefault of {name} PriorityClass must be false"
     return ""

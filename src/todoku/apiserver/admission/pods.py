@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from todoku.api.meta import Object
+from todoku.api.resources.policy import SYSTEM_CLASSES
 from todoku.apiserver.admission.base import (
     Plugin,
     creates,
@@ -58,9 +59,11 @@ class Priority(Plugin):
         spec["priority"], spec["preemptionPolicy"] = value, policy
 
     async def validate(self, attributes: Attributes) -> None:
-        if attributes.operation not in ("CREATE", "UPDATE") or not is_main(
-            attributes, PRIORITY_CLASSES
-        ):
+        if not is_main(attributes, PRIORITY_CLASSES):
+            return
+        if attributes.verb == "delete" and attributes.name in SYSTEM_CLASSES:
+            raise refusal(attributes, "this is a system priority class and cannot be deleted")
+        if attributes.operation not in ("CREATE", "UPDATE"):
             return
         if not new_object(attributes).get("globalDefault"):
             return

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from todoku.api.meta import Object
+from todoku.api.meta import Object, copy
+from todoku.api.resources.flowcontrol_validation import MANDATORY_LEVELS, MANDATORY_SCHEMAS
 
 API_VERSION = "flowcontrol.apiserver.k8s.io/v1"
 AUTO_UPDATE = "apf.kubernetes.io/autoupdate-spec"
-MANDATORY = frozenset({"exempt", "catch-all"})
+MANDATORY = MANDATORY_SCHEMAS.keys()
 
 # level: (nominal concurrency shares, lendable percent, queues, hand size, queue length limit)
 _LEVELS = {
@@ -53,7 +54,6 @@ _EVERYONE = ("system:unauthenticated", "system:authenticated")
 _MANAGER, _SCHEDULER = "user:system:kube-controller-manager", "user:system:kube-scheduler"
 # schema: (level, precedence, distinguisher, subjects, what they do); a subject is a group, user:… or sa:namespace/name
 _SCHEMAS: dict[str, tuple[str, int, str, tuple[str, ...], Object]] = {
-    "exempt": ("exempt", 1, "", ("system:masters",), _ALL),
     "probes": ("exempt", 2, "", _EVERYONE, _PROBES),
     "system-leader-election": (
         "leader-election",
@@ -87,7 +87,6 @@ _SCHEMAS: dict[str, tuple[str, int, str, tuple[str, ...], Object]] = {
     ),
     "service-accounts": ("workload-low", 9000, "ByUser", ("system:serviceaccounts",), _ALL),
     "global-default": ("global-default", 9900, "ByUser", _EVERYONE, _ALL),
-    "catch-all": ("catch-all", 10000, "ByUser", _EVERYONE, _ALL),
 }
 
 
@@ -96,23 +95,18 @@ def flow_control_objects() -> Iterator[Object]:
     yield from mandatory_levels()
     for name, numbers in _LEVELS.items():
         yield _level(name, {"type": "Limited", "limited": _limited(*numbers)})
+    yield from mandatory_schemas()
     for name in _SCHEMAS:
         yield _schema(name)
 
 
 def mandatory_levels() -> Iterator[Object]:
-    exempt = {"nominalConcurrencyShares": 0, "lendablePercent": 0}
-    yield _level("exempt", {"type": "Exempt", "exempt": exempt})
-    catch_all = {
-        "nominalConcurrencyShares": 5,
-        "lendablePercent": 0,
-        "limitResponse": {"type": "Reject"},
-    }
-    yield _level("catch-all", {"type": "Limited", "limited": catch_all})
+    yield from (_level(name, copy(spec)) for name, spec in MANDATORY_LEVELS.items())
 
 
 def mandatory_schemas() -> Iterator[Object]:
-    yield from map(_schema, ("exempt", "catch-all"))
+    for name, spec in MANDATORY_SCHEMAS.items():
+        yield _made("FlowSchema", name, copy(spec))
 
 
 def _limited(shares: int, lendable: int, queues: int, hand: int, length: int) -> Object:
@@ -125,8 +119,7 @@ def _limited(shares: int, lendable: int, queues: int, hand: int, length: int) ->
 
 
 def _level(name: str, spec: Object) -> Object:
-    kind = "PriorityLevelConfiguration"
-    return {"kind": kind, "apiVersion": API_VERSION, "metadata": _metadata(name), "spec": spec}
+    return _made("PriorityLevelConfiguration", name, spec)
 
 
 def _schema(name: str) -> Object:
@@ -138,12 +131,12 @@ def _schema(name: str) -> Object:
     }
     if method:
         spec["distinguisherMethod"] = {"type": method}
-    metadata = _metadata(name)
-    return {"kind": "FlowSchema", "apiVersion": API_VERSION, "metadata": metadata, "spec": spec}
+    return _made("FlowSchema", name, spec)
 
 
-def _metadata(name: str) -> Object:
-    return {"name": name, "annotations": {AUTO_UPDATE: "true"}}
+def _made(kind: str, name: str, spec: Object) -> Object:
+    metadata = {"name": name, "annotations": {AUTO_UPDATE: "true"}}
+    return {"kind": kind, "apiVersion": API_VERSION, "metadata": metadata, "spec": spec}
 
 
 def _subject(text: str) -> Object:
