@@ -245,13 +245,21 @@ _STANDARD_FINALIZERS = ("orphan", "foregroundDeletion", "kubernetes")
 def finalizers(found: Sequence[str], path: Path, *, plain: bool = False) -> list[FieldError]:
     problems: list[FieldError] = []
     for index, one in enumerate(found):
-        problems += [invalid(path, one, text) for text in qualified_name_problems(one)]
-        if not plain and "/" not in one and one not in _STANDARD_FINALIZERS:
-            text = "name is neither a standard finalizer name nor is it fully qualified"
-            problems.append(invalid(path / index, one, text))
+        problems += finalizer_name(one, path, path if plain else path / index, plain=plain)
     if "orphan" in found and "foregroundDeletion" in found:
         text = "finalizer orphan and foregroundDeletion cannot be both set"
         problems.append(invalid(path, list(found), text))
+    return problems
+
+
+def finalizer_name(
+    name: str, path: Path, domain_path: Path, *, plain: bool = False
+) -> list[FieldError]:
+    """`domain_path` is where a missing domain is said (validateFinalizerName)."""
+    problems = [invalid(path, name, text) for text in qualified_name_problems(name)]
+    if not plain and "/" not in name and name not in _STANDARD_FINALIZERS:
+        text = "name is neither a standard finalizer name nor is it fully qualified"
+        problems.append(invalid(domain_path, name, text))
     return problems
 
 

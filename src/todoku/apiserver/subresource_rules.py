@@ -13,6 +13,7 @@ from todoku.api.errors import FieldError, Path
 from todoku.api.meta import Object, copy
 from todoku.api.resources import certificates
 from todoku.api.resources.generic import keep_metadata
+from todoku.api.resources.namespace import finalize_problems
 from todoku.api.resources.pod_subresources import (
     ephemeral_problems,
     keep_all_but_resources,
@@ -72,6 +73,7 @@ def _of_change(problems: Callable[[Object, Object], list[FieldError]]) -> Proble
 
 # Where an update of the parent would be judged differently.
 PROBLEMS: Mapping[str, Problems] = {
+    "namespaces/finalize": _of_change(finalize_problems),
     "pods/ephemeralcontainers": _of_change(ephemeral_problems),
     "pods/resize": _of_change(resize_problems),
     "certificatesigningrequests.certificates.k8s.io/approval": certificates.validate_approval,

@@ -21,6 +21,7 @@ from todoku.api.resource import Column, Strategy
 from todoku.api.resources.generic import AGE, NAME
 from todoku.api.resources.rules import Rules
 from todoku.api.resources.service_validation import PROTOCOLS, special_address_problems
+from todoku.api.resources.service_warnings import address_warnings
 from todoku.api.tables import created
 from todoku.api.validation import address_problems
 
@@ -33,39 +34,78 @@ def _default(obj: Object) -> None:
 
 
 def _validate(new: Object, old: Object | None) -> list[FieldError]:
+    """Subsets that are as before stay, whatever they are."""
+    subsets, before = new.get("subsets") or [], (old or {}).get("subsets") or []
+    if old is not None and subsets == before:
+        return []
+    kept = [one.get("ip") or "" for _, one in _addresses(before)]
     problems: list[FieldError] = []
-    for index, subset in enumerate(new.get("subsets") or ()):
+    for index, subset in enumerate(subsets):
         at = Path("subsets") / index
-        ready, waiting = subset.get("addresses") or (), subset.get("notReadyAddresses") or ()
-        if not ready and not waiting:
+        if not subset.get("addresses") and not subset.get("notReadyAddresses"):
             problems.append(required(at, "must specify `addresses` or `notReadyAddresses`"))
-        for field, addresses in (("addresses", ready), ("notReadyAddresses", waiting)):
-            for number, one in enumerate(addresses):
-                where = at / field / number
-                problems += address_problems(one.get("ip") or "", where / "ip")
-                problems += special_address_problems(one.get("ip") or "", where / "ip")
-                if one.get("hostname"):
-                    name = one["hostname"]
-                    problems += [
-                        invalid(where / "hostname", name, t) for t in validation.dns1123_label(name)
-                    ]
+        for where, one in _of_subset(subset, at):
+            problems += _endpoint_address(one, where, kept)
         ports = subset.get("ports") or ()
         for number, port in enumerate(ports):
             problems += _port(port, at / "ports" / number, named=len(ports) > 1)
     return problems
 
 
+def _addresses(subsets: Sequence[Object]) -> list[tuple[Path, Object]]:
+    return [
+        place
+        for index, subset in enumerate(subsets)
+        for place in _of_subset(subset, Path("subsets") / index)
+    ]
+
+
+def _of_subset(subset: Object, at: Path) -> list[tuple[Path, Object]]:
+    return [
+        (at / field / number, one)
+        for field in ("addresses", "notReadyAddresses")
+        for number, one in enumerate(subset.get(field) or ())
+    ]
+
+
+def _endpoint_address(one: Object, at: Path, kept: Sequence[str]) -> list[FieldError]:
+    address = one.get("ip") or ""
+    problems = address_problems(address, at / "ip", kept)
+    if one.get("hostname"):
+        problems += each(validation.dns1123_label, one["hostname"], at / "hostname")
+    if one.get("nodeName") is not None:
+        problems += each(validation.dns1123_subdomain, one["nodeName"], at / "nodeName")
+    return problems + special_address_problems(address, at / "ip")
+
+
 def _port(port: Object, at: Path, *, named: bool) -> list[FieldError]:
     problems: list[FieldError] = []
-    name = port.get("name") or ""
+    name, protocol = port.get("name") or "", port.get("protocol") or ""
     if named and not name:
         problems.append(required(at / "name"))
     elif name:
-        problems += [invalid(at / "name", name, text) for text in validation.dns1123_label(name)]
+        problems += each(validation.dns1123_label, name, at / "name")
     problems += validation.port_number(port.get("port"), at / "port")
-    if port.get("protocol") not in PROTOCOLS:
-        problems.append(not_supported(at / "protocol", port.get("protocol") or "", PROTOCOLS))
+    if not protocol:
+        problems.append(required(at / "protocol"))
+    elif protocol not in PROTOCOLS:
+        problems.append(not_supported(at / "protocol", protocol, PROTOCOLS))
+    if port.get("appProtocol") is not None:
+        rule = validation.qualified_name_problems
+        problems += each(rule, port["appProtocol"], at / "appProtocol")
     return problems
+
+
+def _warnings(new: Object, old: Object | None) -> list[str]:
+    """Addresses that are doubtful; the controller that copies Services' makes none."""
+    labels = new["metadata"].get("labels") or {}
+    if labels.get("endpoints.kubernetes.io/managed-by") == "endpoint-controller":
+        return []
+    return [
+        text
+        for at, one in _addresses(new.get("subsets") or ())
+        for text in address_warnings(one.get("ip") or "", str(at / "ip"))
+    ]
 
 
 def _shown(obj: Object) -> str:
@@ -92,6 +132,7 @@ ENDPOINTS = Rules(
     strategy=Strategy(
         default=_default,
         validate=_validate,
+        warnings=_warnings,
         has_status=False,
         has_generation=False,
     ),

@@ -37,21 +37,26 @@ def _prepare_update(new: Object, old: Object) -> None:
     new["status"] = old.get("status") or {}
 
 
-def prepare_finalize(new: Object, old: Object) -> None:
-    """`/finalize` changes spec.finalizers only."""
-    finalizers = (new.get("spec") or {}).get("finalizers") or []
-    new["spec"] = {**(old.get("spec") or {}), "finalizers": finalizers}
-    if not finalizers:
-        new["spec"].pop("finalizers")
-    new["status"] = old.get("status") or {}
+_FINALIZERS = Path("spec") / "finalizers"
 
 
 def _validate(new: Object, old: Object | None) -> list[FieldError]:
-    problems: list[FieldError] = []
-    for index, one in enumerate((new.get("spec") or {}).get("finalizers") or ()):
-        at = Path("spec") / "finalizers" / index
-        problems += [invalid(at, one, text) for text in validation.qualified_name_problems(one)]
-    return problems
+    if old is not None:
+        return []
+    return [
+        problem
+        for one in new["spec"].get("finalizers") or ()
+        for problem in validation.finalizer_name(one, _FINALIZERS, _FINALIZERS)
+    ]
+
+
+def finalize_problems(new: Object, old: Object) -> list[FieldError]:
+    """Of `/finalize`, which says which one it means."""
+    return [
+        problem
+        for index, one in enumerate((new.get("spec") or {}).get("finalizers") or ())
+        for problem in validation.finalizer_name(one, _FINALIZERS / index, _FINALIZERS / index)
+    ]
 
 
 def _validate_status(new: Object, old: Object) -> list[FieldError]:

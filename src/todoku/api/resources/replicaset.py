@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from todoku.api.errors import FieldError, invalid, required
+from todoku.api.internals import or_null
 from todoku.api.meta import Object
 from todoku.api.podspec import TemplateRules, default_template, validate_template
 from todoku.api.resource import Column, Strategy
@@ -14,7 +15,7 @@ from todoku.api.resources.templates import containers_cell, images_cell, labels_
 from todoku.api.resources.workloads import SPEC
 from todoku.api.selectors import from_map
 from todoku.api.tables import created
-from todoku.api.validation import label_problems, non_negative
+from todoku.api.validation import non_negative
 
 _RULES = TemplateRules(workload="ReplicaSet")
 
@@ -130,19 +131,17 @@ def _default_controller(obj: Object) -> None:
 
 def _validate_controller(new: Object, old: Object | None) -> list[FieldError]:
     spec = new["spec"]
-    problems: list[FieldError] = []
-    for field in ("minReadySeconds", "replicas"):
-        problems += non_negative(spec.get(field), SPEC / field)
     selector, template = spec.get("selector"), spec.get("template")
+    problems = non_negative(spec.get("minReadySeconds"), SPEC / "minReadySeconds")
     if not selector:
         problems.append(required(SPEC / "selector"))
-    problems += label_problems(selector, SPEC / "selector")
+    problems += non_negative(spec.get("replicas"), SPEC / "replicas")
     if template is None:
         return [*problems, required(SPEC / "template")]
     labels = (template.get("metadata") or {}).get("labels")
     if selector and not from_map(selector).matches(labels):
         text = "`selector` does not match template `labels`"
-        problems.append(invalid(SPEC / "template" / "metadata" / "labels", labels or {}, text))
+        problems.append(invalid(SPEC / "template" / "metadata" / "labels", or_null(labels), text))
     rules = TemplateRules(workload="ReplicationController")
     return problems + validate_template(template, SPEC / "template", rules)
 
