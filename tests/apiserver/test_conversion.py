@@ -11,7 +11,6 @@ from aiohttp import web
 
 from tests.support.apiserver import loopback_socket
 from tests.support.certificates import authority
-from todoku.api import errors
 from todoku.apiserver import conversion
 
 CRDS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
@@ -214,8 +213,9 @@ async def test_an_answer_that_is_none_is_told(answer, told):
         return head | answer
 
     served = SimpleNamespace(crd=crd)
-    with pytest.raises(errors.InternalError) as failure:
+    with pytest.raises(conversion.Unconverted) as failure:
         await conversion.convert(post, served, [box()], "example.com/v2")
+    assert "reason" not in failure.value.status()
     assert str(failure.value).endswith(
         f"conversion webhook for example.com/v1, Kind=Box failed: {told}"
     )
@@ -230,7 +230,7 @@ async def test_a_webhook_is_asked_in_the_first_version_of_reviews_that_it_names(
         asked.append(review["apiVersion"])
         raise conversion.ConversionFailed("later")
 
-    with pytest.raises(errors.InternalError):
+    with pytest.raises(conversion.Unconverted):
         await conversion.convert(post, SimpleNamespace(crd=crd), [box()], "example.com/v2")
     assert asked == ["apiextensions.k8s.io/v1beta1"]
 

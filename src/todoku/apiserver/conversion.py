@@ -23,8 +23,14 @@ if TYPE_CHECKING:
     from todoku.apiserver.config import Converter
 
 
+class Unconverted(errors.ApiError):
+    """A conversion webhook failed; upstream names no reason for it."""
+
+    code, reason = 500, ""
+
+
 async def prepare(converter: Converter | None, served: Served, found: Iterable[Cached]) -> None:
-    """Convert what is not yet there in this version.  Raises InternalError when the webhook fails."""
+    """Convert what is not yet there in this version.  Raises Unconverted when the webhook fails."""
     if not served.needs_conversion:
         return
     missing = [one for one in found if one.views is None or served.serial not in one.views]
@@ -60,7 +66,7 @@ async def convert(
     if not foreign:
         return list(objects)
     if converter is None or served.crd is None:
-        raise errors.InternalError("no conversion webhook can be called")
+        raise Unconverted("no conversion webhook can be called")
     webhook = served.crd["spec"]["conversion"]["webhook"]
     review = {
         "kind": "ConversionReview",
@@ -76,15 +82,13 @@ async def convert(
         answer = await converter(webhook.get("clientConfig") or {}, review)
         found = _objects(review, answer)
     except ConversionFailed as problem:
-        raise errors.InternalError(f"{about} failed: {problem}") from problem
+        raise Unconverted(f"{about} failed: {problem}") from problem
     if len(found) != len(foreign):
-        raise errors.InternalError(
-            f"{about} returned {len(found)} objects, expected {len(foreign)}"
-        )
+        raise Unconverted(f"{about} returned {len(found)} objects, expected {len(foreign)}")
     try:
         done = iter([_restored(old, new, wanted) for old, new in zip(foreign, found, strict=True)])
     except ConversionFailed as problem:
-        raise errors.InternalError(f"{about} returned {problem}") from problem
+        raise Unconverted(f"{about} returned {problem}") from problem
     return [one if one["apiVersion"] == wanted else next(done) for one in objects]
 
 
