@@ -46,7 +46,7 @@ def standard(config: Config, objects: Objects) -> Components:
         plugins.insert(0, admission.RbacEscalation(chain, rbac))
     plugins.append(admission.PolicyParams(objects, chain))
     plugins.append(admission.CertificateRequests(chain, config.clock))
-    plugins.append(admission.DeviceAccess(objects, chain))
+    plugins.append(admission.DeviceAccess(objects, chain, config.clock))
     outbound = Outbound(config, objects)
     figures = admission.Figures()
     plugins += admission.dynamic(objects, outbound, chain, figures)

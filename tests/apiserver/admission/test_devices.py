@@ -7,7 +7,13 @@ import pytest
 from todoku.api.errors import Invalid
 from todoku.api.meta import GroupVersionKind
 from todoku.api.resources import registry
-from todoku.apiserver.admission.devices import ADMIN_LABEL, CLAIMS, TEMPLATES, DeviceAccess
+from todoku.apiserver.admission.devices import (
+    ADMIN_LABEL,
+    CLAIMS,
+    SLICES,
+    TEMPLATES,
+    DeviceAccess,
+)
 from todoku.apiserver.config import Attributes, Decision
 from todoku.apiserver.request import User
 
@@ -129,6 +135,14 @@ async def test_a_driver_writes_its_devices_on_its_node():
         'associated-node:update resource "resourceclaims/driver" in API group "resource.k8s.io" '
         'in the namespace "a"'
     ]
+
+
+async def test_taints_say_since_when_they_are_there():
+    then, now = "1970-01-01T00:00:01Z", "1970-01-01T00:00:09Z"
+    taints = [{"key": "a", "timeAdded": then}, {"key": "b"}]
+    made = write(SLICES, {"spec": {"devices": [{"name": "a"}, {"name": "b", "taints": taints}]}})
+    await DeviceAccess(Namespaces({}), Rights(), lambda: 9).mutate(made)
+    assert [one["timeAdded"] for one in taints] == [then, now]
 
 
 @pytest.mark.parametrize(

@@ -5,18 +5,20 @@ Semantics: pkg/registry/resource (KEP-5018 DRAAdminAccess, KEP-4817 DRAResourceC
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 
-from todoku.api import errors
+from todoku.api import errors, times
 from todoku.api.errors import FieldError, Path
 from todoku.api.meta import Object
-from todoku.apiserver.admission.base import Plugin, creates, new_object, new_spec
+from todoku.apiserver.admission.base import Plugin, creates, is_main, new_object, new_spec
 from todoku.apiserver.authorization import forbidden
 from todoku.apiserver.config import Attributes, Authorizer, Objects
 from todoku.apiserver.request import RequestInfo, User
 
 CLAIMS = "resourceclaims.resource.k8s.io"
 TEMPLATES = "resourceclaimtemplates.resource.k8s.io"
+SLICES = "resourceslices.resource.k8s.io"
 ADMIN_LABEL = "resource.kubernetes.io/admin-access"
 _NODE_NAME = "authentication.kubernetes.io/node-name"
 _ACCOUNT = "system:serviceaccount:"
@@ -26,9 +28,21 @@ _STATUS = Path("status")
 class DeviceAccess(Plugin):
     name = "DeviceAccess"
 
-    def __init__(self, objects: Objects, authorizer: Authorizer) -> None:
+    def __init__(
+        self, objects: Objects, authorizer: Authorizer, clock: Callable[[], float] = time.time
+    ) -> None:
         self._objects = objects
         self._authorizer = authorizer
+        self._clock = clock
+
+    async def mutate(self, attributes: Attributes) -> None:
+        """Taints of devices say since when they are there."""
+        if attributes.operation == "DELETE" or not is_main(attributes, SLICES):
+            return
+        for device in new_spec(attributes).get("devices") or ():
+            for taint in device.get("taints") or ():
+                if not taint.get("timeAdded"):
+                    taint["timeAdded"] = times.text(self._clock())
 
     async def validate(self, attributes: Attributes) -> None:
         problems: list[FieldError] = []
