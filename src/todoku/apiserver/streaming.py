@@ -23,6 +23,8 @@ from todoku.api.meta import Object
 from todoku.apiserver.config import Connector
 from todoku.apiserver.http import without_token
 from todoku.apiserver.kubelets import Kubelets, Place, dial_error, why
+from todoku.apiserver.log_options import kubelet_query
+from todoku.apiserver.options import flag
 from todoku.apiserver.request import RequestInfo, User
 
 log = logs.get(__name__)
@@ -37,9 +39,6 @@ _PASSED_HEADERS = (
     "Sec-WebSocket-Protocol",
     "Origin",
 )
-_LOG_OPTIONS = (
-    "follow", "previous", "sinceSeconds", "sinceTime", "timestamps", "tailLines", "limitBytes", "stream",
-)  # fmt: skip
 _LOG_PROTOCOLS = ("binary.k8s.io", "base64.binary.k8s.io")
 
 
@@ -71,7 +70,7 @@ class Exec:
             ("stderr", "error"),
             ("tty", "tty"),
         ):
-            if _is_true(request.query.get(ours)):
+            if flag(request.query, ours):
                 query.append((theirs, "1"))
         path = f"/{self._kind}/{_place(parent)}/{quote(container, safe='')}?{urlencode(query)}"
         return await pass_upgrade(self._kubelets, place, request, path)
@@ -99,11 +98,11 @@ class Log:
     async def connect(
         self, request: web.BaseRequest, *, user: User, info: RequestInfo, parent: Object
     ) -> web.StreamResponse:
+        query = kubelet_query(parent["metadata"]["name"], request.query)
         container = container_of(parent, request.query.get("container", ""))
         if not (parent.get("spec") or {}).get("nodeName"):
             return web.Response(text="")  # nothing has run yet, so nothing is logged
         place = self._kubelets.place(node_of(parent))
-        query = [(name, request.query[name]) for name in _LOG_OPTIONS if name in request.query]
         path = f"/containerLogs/{_place(parent)}/{quote(container, safe='')}?{urlencode(query)}"
         async with aclosing(self._pieces(place, path)) as pieces:
             first = await anext(pieces, b"")  # a refusal comes before the first piece
@@ -290,7 +289,3 @@ def node_of(pod: Object) -> str:
 def _place(pod: Object) -> str:
     metadata = pod["metadata"]
     return f"{quote(metadata['namespace'], safe='')}/{quote(metadata['name'], safe='')}"
-
-
-def _is_true(text: str | None) -> bool:
-    return text in ("1", "true", "True", "TRUE", "t", "T", "")
