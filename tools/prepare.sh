@@ -11,6 +11,8 @@ fail() { say "$*"; exit 2; }
 
 # The distribution's parts that a lab is made of, as `command:package`.
 LAB_PACKAGES="nft:nftables crun:crun conmon:conmon catatonit:catatonit skopeo:skopeo ip:iproute2 dpkg-deb:dpkg nsenter:util-linux"
+# What only the tests ask and watch with; ./test and .ci/run add it.
+TEST_PACKAGES="ping:iputils-ping tcpdump:tcpdump runc:runc docker-registry:docker-registry curl:curl openssl:openssl diff:diffutils"
 SECCOMP_PROFILE=/usr/share/containers/seccomp.json
 
 # --- progress -----------------------------------------------------------------------------------------------
@@ -53,7 +55,7 @@ find_python() {
 
 missing_packages() {
     missing=""
-    for pair in $LAB_PACKAGES; do
+    for pair in $LAB_PACKAGES ${ALSO_PACKAGES:-}; do
         PATH="$PATH:/usr/sbin:/sbin" command -v "${pair%%:*}" >/dev/null 2>&1 || missing="$missing ${pair#*:}"
     done
     # An environment that is there already has a Python; looking for another costs 50 ms.
