@@ -39,7 +39,8 @@ class Wish:
     track: bool = True  # keep managedFields
     admission: bool = True
     seen: Seen | None = None
-    # What the server makes of a new object once mutating admission is through with it, in place.
+    # What the server makes of the object once mutating admission is through with it, in place; of an old one only if
+    # a webhook or policy made another of it.
     prepare: Callable[[Object], None] | None = None
 
 
@@ -64,7 +65,7 @@ async def admitted(engine: Engine, context: Context, wish: Wish, store: StoreIt)
         attributes.object = bodies.readmitted(context, attributes.object)
     final = wish.seen.write(wish.new, attributes.object) if wish.seen else attributes.object
     metadata.merge_owners(final, context.warnings, admitted=True)
-    if wish.prepare is not None:
+    if wish.prepare is not None and (old is None or final is not wish.new):
         wish.prepare(final)
     allocation = await _allocate(engine, context, final, old)
     try:

@@ -221,12 +221,16 @@ async def _modify_once(engine: Engine, context: Context, change: Change, current
         _check_version(new, old, served)
     if change.defaults:
         served.resource.strategy.default(new)
-    metadata.before_update(served, new, old)
-    change.prepare(new, old)
     # What was asked for changes neither with what is, nor when a pod gets its node.
     counts = context.info.subresource not in ("status", "binding")
-    if counts:
-        metadata.raise_generation(served, new, old)
+
+    def prepare(fresh: Object) -> None:
+        metadata.before_update(served, fresh, old)
+        change.prepare(fresh, old)
+        if counts:
+            metadata.raise_generation(served, fresh, old)
+
+    prepare(new)
 
     async def store(final: Object) -> Cached:
         if counts:
@@ -245,6 +249,7 @@ async def _modify_once(engine: Engine, context: Context, change: Change, current
         track=change.track,
         admission=change.admission,
         seen=change.seen,
+        prepare=None if change.seen else prepare,
     )
     return await admitting.admitted(engine, context, wish, store)
 

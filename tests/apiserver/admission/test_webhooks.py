@@ -161,6 +161,27 @@ async def test_a_mutating_webhook_changes_what_is_stored(api, hooks):
     assert (code, answer["data"]) == (201, {"a": "b", "by": "hook"})
 
 
+async def test_a_mutating_webhook_cannot_do_what_an_update_cannot(api, hooks):
+    url = "/api/v1/namespaces/default/services"
+    spec = {"ports": [{"port": 80}], "type": "LoadBalancer"}
+    _, made = await api.request("POST", url, {"metadata": {"name": "s"}, "spec": spec})
+    hooks.answers["m"] = lambda request: patched(
+        {"op": "add", "path": "/status", "value": {"loadBalancer": {"ingress": [{"ip": "1.2.3.4"}]}}},
+        {"op": "add", "path": "/metadata/uid", "value": "other"},
+        {"op": "add", "path": "/spec/clusterIP", "value": ""},
+        {"op": "add", "path": "/metadata/labels", "value": {"a": "b"}},
+    )  # fmt: skip
+    rules = [{"operations": ["UPDATE"], "apiGroups": [""], "apiVersions": ["v1"], "resources": ["services"]}]  # fmt: skip
+    await configure(api, "Mutating", "m", hooks.hook("m", rules=rules))
+    code, got = await api.request("PUT", f"{url}/s", made)
+    assert (code, got["metadata"]["labels"]) == (200, {"a": "b"})
+    assert (got["status"], got["spec"], got["metadata"]["uid"]) == (
+        made["status"],
+        made["spec"],
+        made["metadata"]["uid"],
+    )
+
+
 async def test_mutating_webhooks_run_in_order_and_are_reinvoked_on_request(api, hooks):
     def append(letter):
         def answer(request):
