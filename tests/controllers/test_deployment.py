@@ -7,7 +7,8 @@ import pytest
 from tests.support.cluster import Cluster, running, running_cluster, workload
 from todoku.api import errors
 from todoku.api.meta import Object, copy
-from todoku.controllers import replicaset
+from todoku.api.selectors import from_selector
+from todoku.controllers import deployment_status, replicaset
 
 
 @pytest.fixture
@@ -295,3 +296,55 @@ def test_further_refusals_change_nothing_though_each_names_another_pod():
     assert "conditions" not in replicaset.status(
         rs | {"status": first}, [], None, replicaset.Plan(), 3.0
     )
+
+
+def leaving(name: str, *, owner: str = "1", phase: str = "Running") -> dict[str, object]:
+    return {
+        "metadata": {
+            "name": name, "labels": {"app": "web"}, "deletionTimestamp": "2026-01-01T00:00:00Z",
+            "ownerReferences": [{"uid": owner, "controller": True}],
+        },
+        "spec": {},
+        "status": {"phase": phase},
+    }  # fmt: skip
+
+
+async def test_pods_on_their_way_out_are_counted_by_the_set_and_its_deployment(cluster):
+    def told(resource: str) -> list[object]:
+        return [
+            (one.get("status") or {}).get("terminatingReplicas")
+            for one in cluster.cached(resource, "lab")
+        ]
+
+    body = workload("web", replicas=1)
+    body["spec"]["template"]["metadata"]["finalizers"] = ["example.com/held"]
+    await cluster.client.create("deployments.apps", body)
+    await cluster.until(lambda: ready(cluster, 1))
+    await cluster.until(lambda: told("deployments.apps") == [0])
+    await cluster.client.patch(
+        "deployments.apps", "web", "lab", {"spec": {"replicas": 0}}, subresource="scale"
+    )
+    await cluster.until(lambda: told("replicasets.apps") == told("deployments.apps") == [1])
+    held = cluster.pods()[0]["metadata"]["name"]
+    await cluster.client.patch("pods", held, "lab", {"metadata": {"finalizers": None}})
+    await cluster.until(lambda: told("replicasets.apps") == told("deployments.apps") == [0])
+
+
+def test_pods_of_others_and_pods_that_ended_are_not_on_their_way_out():
+    rs = {"metadata": {"uid": "1"}, "spec": {"selector": {"matchLabels": {"app": "web"}}}}
+    seen = [
+        leaving("mine"), leaving("theirs", owner="2"), leaving("ended", phase="Succeeded"),
+        leaving("loose") | {"metadata": {"name": "loose", "labels": {}}},
+    ]  # fmt: skip
+    assert replicaset.terminating(rs, from_selector(rs["spec"]["selector"]), seen) == 1
+
+
+def test_a_set_that_has_not_told_yet_leaves_the_deployments_sum_unknown():
+    def counted(*told: int | None) -> object:
+        sets = [
+            {"spec": {}, "status": {} if one is None else {"terminatingReplicas": one}}
+            for one in told
+        ]
+        return deployment_status.counts({"metadata": {}}, None, sets).get("terminatingReplicas")
+
+    assert (counted(1, 2), counted(1, None), counted()) == (3, None, 0)

@@ -67,6 +67,15 @@ async def test_a_pod_that_fits_nowhere_says_why_in_its_condition_and_an_event(cl
     await cluster.eventually(told)
 
 
+async def test_a_pod_whose_claim_is_missing_is_told_so_in_upstreams_words(cluster):
+    volume = {"name": "v", "persistentVolumeClaim": {"claimName": "data"}}
+    await cluster.client.create("pods", pod("early", volumes=[volume]))
+    await cluster.until(lambda: scheduled(cluster, "early").get("reason") == "Unschedulable")
+    assert scheduled(cluster, "early")["message"] == (
+        '0/3 nodes are available: persistentvolumeclaim "data" not found. not found'
+    )
+
+
 async def test_a_new_node_is_used_at_once_by_the_pod_that_waits_for_it(cluster):
     await cluster.client.create("pods", pod("choosy", nodeSelector={"disk": "ssd"}))
     await cluster.until(lambda: scheduled(cluster, "choosy").get("status") == "False")

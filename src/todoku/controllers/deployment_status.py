@@ -28,6 +28,9 @@ def counts(deployment: Object, new: Object | None, sets: Sequence[Object]) -> Ob
         "unavailableReplicas": max(total - available, 0),
     }
     shown = {k: v for k, v in found.items() if v or k == "observedGeneration"}
+    leaving = [(rs.get("status") or {}).get("terminatingReplicas") for rs in sets]
+    if None not in leaving:  # one that has not told yet leaves the sum unknown
+        shown["terminatingReplicas"] = sum(leaving)
     collisions = (deployment.get("status") or {}).get("collisionCount")
     return shown | ({"collisionCount": collisions} if collisions is not None else {})
 

@@ -34,6 +34,11 @@ def is_active(pod: Object) -> bool:
     return not is_terminal(pod) and not deleting(pod)
 
 
+def is_terminating(pod: Object) -> bool:
+    """Being deleted, and not finished yet."""
+    return not is_terminal(pod) and deleting(pod)
+
+
 def is_ready(pod: Object) -> bool:
     return conditions.is_true(pod, "Ready")
 

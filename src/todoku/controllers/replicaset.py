@@ -47,9 +47,18 @@ def plan(replicas: int, owned: Sequence[Object], beside: Sequence[Object], now: 
 
 
 def status(
-    rs: Object, owned: Sequence[Object], failure: Exception | None, plan: Plan, now: float
+    rs: Object,
+    owned: Sequence[Object],
+    failure: Exception | None,
+    plan: Plan,
+    now: float,
+    *,
+    terminating: int | None = None,
 ) -> Object:
-    """The status as of the pods seen; `failure` is why a creation or deletion was refused."""
+    """The status as of the active pods seen; `failure` is why a creation or deletion was refused.
+
+    `terminating` is the count of those on their way out; None for kinds that do not tell it.
+    """
     spec, old = rs["spec"], rs.get("status") or {}
     wanted = ((spec.get("template") or {}).get("metadata") or {}).get("labels") or {}
     min_ready = spec.get("minReadySeconds", 0)
@@ -64,6 +73,8 @@ def status(
     for name in ("fullyLabeledReplicas", "readyReplicas", "availableReplicas"):
         if not new[name]:
             del new[name]
+    if terminating is not None:
+        new["terminatingReplicas"] = terminating
     kept = old.get("conditions")
     if failure is not None:
         reason = "FailedCreate" if plan.create else "FailedDelete"
@@ -78,6 +89,16 @@ def status(
     if kept:
         new["conditions"] = kept
     return new
+
+
+def terminating(rs: Object, selector: LabelSelector, here: Sequence[Object]) -> int:
+    """How many of the set's pods among `here` are being deleted and have not ended."""
+    uid = rs["metadata"]["uid"]
+    return sum(
+        owner_uid(pod) == uid and selector.matches(pod["metadata"].get("labels"))
+        for pod in here
+        if pods.is_terminating(pod)
+    )
 
 
 class ReplicaSetController(PodOwner):
@@ -104,6 +125,10 @@ class ReplicaSetController(PodOwner):
     def selector(self, rs: Object) -> LabelSelector:
         return from_selector(rs["spec"].get("selector"))
 
+    def terminating(self, rs: Object, here: Sequence[Object]) -> int | None:
+        """What terminatingReplicas says (on by default since v1.35), or None."""
+        return terminating(rs, self.selector(rs), here)
+
     async def reconcile(self, key: Key) -> None:
         rs = self.cache.get(key)
         if rs is None:
@@ -115,7 +140,8 @@ class ReplicaSetController(PodOwner):
         wanted = rs["spec"].get("replicas", 1)
         decided = Plan() if deleting(rs) else plan(wanted, owned, self._related(rs, owned), now)
         failure = await self._apply(rs, decided)
-        await self.settle_status(rs, status(rs, owned, failure, decided, now))
+        leaving = self.terminating(rs, here)
+        await self.settle_status(rs, status(rs, owned, failure, decided, now, terminating=leaving))
         self.look_again(key, rs, owned, now)
         if failure is not None:
             raise failure
@@ -163,3 +189,6 @@ class ReplicationControllerController(ReplicaSetController):
 
     def selector(self, rs: Object) -> LabelSelector:
         return from_map(rs["spec"].get("selector"))
+
+    def terminating(self, rs: Object, here: Sequence[Object]) -> int | None:
+        return None  # the kind has no such field

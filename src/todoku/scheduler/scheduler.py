@@ -26,6 +26,9 @@ BINDINGS_AT_ONCE = 16
 CLAIM_SECONDS = 60.0
 # What preemption's part of the message begins with since claims of devices can be taken back, too (1.34).
 _AFTER = "no new claims to deallocate, preemption: "
+# What is said instead of it when no node was asked: upstream looks for the state of those claims, which is
+# prepared after volumes are, and tells that it has none.
+_UNASKED = "not found"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -237,7 +240,11 @@ class Scheduler:
     ) -> None:
         """Say why in the pod's condition and an Event, and make room if that was decided."""
         total = len(self.cache.nodes)
-        after = f"{_AFTER}{took}" if isinstance(took, str) and not unfit.message else ""
+        after = ""
+        if unfit.message:
+            after = _UNASKED
+        elif isinstance(took, str):
+            after = f"{_AFTER}{took}"
         text = unfit.text(total, after)
         nominated = took.node if isinstance(took, preemption.Preemption) else None
         self.recorder.event(pod.object, "Warning", "FailedScheduling", text, action="Scheduling")
