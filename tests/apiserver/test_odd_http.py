@@ -14,6 +14,7 @@ import pytest
 
 from tests.support.apiserver import running_api
 from todoku.api import times
+from todoku.apiserver import responses
 from todoku.apiserver.config import Timings
 from todoku.apiserver.connections import HEAD_SECONDS, Connections
 
@@ -291,3 +292,26 @@ DURATIONS = {
 def test_a_duration_is_refused_in_gos_words(text, problem):
     with pytest.raises(ValueError, match=re.escape(problem)):
         times.parse_duration(text)
+
+
+WARNINGS = {
+    "none": ([], []),
+    "a few": (["a", "b"], ["a", "b"]),
+    "one long one": (["x" * 9000], ["x" * 9000]),
+    "too long together": (["x" * 3000, "y" * 3000], ["x" * 256, "y" * 256]),
+    "endless": (["x" * 1000 + str(n) for n in range(50)], ["x" * 256] * 16),
+    "more than headers": ([str(n) for n in range(300)], [str(n) for n in range(80)]),
+}
+
+
+@pytest.mark.parametrize(("warnings", "kept"), WARNINGS.values(), ids=WARNINGS)
+def test_warnings_are_no_more_than_headers_hold(warnings, kept):
+    assert responses.limited(warnings) == kept
+
+
+async def test_a_client_reads_the_answer_to_a_thousand_unknown_fields(api):
+    body = {"metadata": {"name": "odd"}, **{f"field{n}": n for n in range(1000)}}
+    response, _ = await api.raw("POST", CONFIG_MAPS, body)
+    assert response.status == 201
+    assert 1 < len(response.headers.getall("Warning")) <= 80
+    assert len(response.headers) < 100

@@ -14,6 +14,8 @@ from todoku.apiserver.negotiation import Form
 
 # Above this an answer is worth compressing, if the client wants it (as upstream's APIResponseCompression).
 GZIP_FROM_BYTES = 128 * 1024
+_WARNINGS_LENGTH, _WARNING_LENGTH = 4096, 256
+_WARNINGS_COUNT = 80
 _PEOPLES_AGENTS = ("curl", "Wget", "Mozilla/5.0")
 _TRUE = frozenset({"1", "t", "T", "true", "True", "TRUE"})
 _HEADERS = {"Cache-Control": "no-cache, private"}
@@ -33,7 +35,7 @@ def body(
         data, content_type = answers.finish(data, form), answers.content_type(form)
     response = web.Response(body=data, status=code, headers=_HEADERS)
     response.headers["Content-Type"] = content_type
-    for warning in dict.fromkeys(warnings):
+    for warning in limited(dict.fromkeys(warnings)):
         response.headers.add("Warning", f"299 - {quoted(warning)}")
     if headers:
         response.headers.update(headers)
@@ -62,6 +64,23 @@ def for_reader(request: web.BaseRequest, response: web.StreamResponse) -> web.St
     if (asked in _TRUE if asked else by_hand) and isinstance(response.body, bytes):
         response.body = msgspec.json.format(response.body, indent=2)
     return response
+
+
+def limited(warnings: Iterable[str]) -> list[str]:
+    """What of the warnings fits into headers: beyond 4 KiB shortened, and no more than clients read.
+
+    Source of the lengths: k8s.io/apiserver endpoints/filters warning.  Python's http.client reads 100 headers.
+    """
+    found = list(warnings)
+    if len(found) <= 1 or sum(map(len, found)) <= _WARNINGS_LENGTH:
+        return found[:_WARNINGS_COUNT]
+    kept, length = [], 0
+    for one in found[:_WARNINGS_COUNT]:
+        if length >= _WARNINGS_LENGTH:
+            break
+        kept.append(one[:_WARNING_LENGTH])
+        length += len(kept[-1])
+    return kept
 
 
 def quoted(text: str) -> str:
