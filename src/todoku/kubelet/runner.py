@@ -18,6 +18,7 @@ from typing import Any
 import msgspec
 
 from todoku.aio import log as logs
+from todoku.aio.threads import thread, to_the_end
 from todoku.api.images import Image, ImageConfig
 from todoku.api.meta import Object
 from todoku.kubelet import environment, files, oci, resources, security
@@ -25,7 +26,6 @@ from todoku.kubelet.context import Context
 from todoku.kubelet.environment import ConfigError, Facts
 from todoku.kubelet.plan import spec_hash
 from todoku.kubelet.records import Container, PodRecord, State
-from todoku.kubelet.threads import thread, to_the_end
 from todoku.linux import commands, mounts
 from todoku.linux.containers import RuntimeFailed
 from todoku.linux.process import start_time

@@ -7,6 +7,7 @@ import secrets
 from pathlib import Path
 
 from todoku.aio import log as logs
+from todoku.aio.threads import thread
 from todoku.api import errors
 from todoku.api.meta import Key, Object
 from todoku.client import Unreachable
@@ -18,7 +19,6 @@ from todoku.kubelet.payload import PAYLOAD_SOURCES
 from todoku.kubelet.records import PodRecord, Sandbox, all_specs
 from todoku.kubelet.resources import pod_limits
 from todoku.kubelet.runner import pod_cgroup
-from todoku.kubelet.threads import thread
 from todoku.kubelet.volumes import kind_of
 
 log = logs.get(__name__)

@@ -12,6 +12,7 @@ import shutil
 from dataclasses import replace
 
 from todoku.aio import log as logs
+from todoku.aio.threads import thread
 from todoku.api import errors, times
 from todoku.api.meta import Object
 from todoku.client import Unreachable
@@ -37,7 +38,6 @@ from todoku.kubelet.resizing import Resizer
 from todoku.kubelet.runner import Runner, pod_cgroup, pod_log_folder
 from todoku.kubelet.setup import SandboxFailed, Setup, VolumeFailed
 from todoku.kubelet.status import pod_status
-from todoku.kubelet.threads import thread
 
 log = logs.get(__name__)
 

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from todoku.lab.places import PlaceSpec
+from todoku.lab.sweep import FORK_SERVER_MODULE
 from todoku.linux.namespaces import Namespaces
 from todoku.linux.process import ProcessId
 
@@ -29,16 +30,16 @@ class ForkFailed(OSError):
 
 
 class ForkServer:
-    """Starts places and children.  `ended(pid, status)` is called for each child that ends."""
+    """Starts places and children of a lab.  `ended(pid, status)` is called for each child that ends."""
 
-    def __init__(self, log: Path, ended: Callable[[int, int], None]) -> None:
+    def __init__(self, lab: str, log: Path, ended: Callable[[int, int], None]) -> None:
         self._ended = ended
         self._waiting: dict[int, asyncio.Future[tuple[Json, list[int]]]] = {}
         self._number = 0
         self._link, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs, open(log, "ab") as output:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "todoku.lab.forkserver", str(theirs.fileno())],
+                [sys.executable, "-m", FORK_SERVER_MODULE, lab, str(theirs.fileno())],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,

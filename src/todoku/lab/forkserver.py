@@ -1,4 +1,4 @@
-"""The fork server: `python -m todoku.lab.forkserver FD`, a single-threaded process from which children are forked.
+"""The fork server: `python -m todoku.lab.forkserver LAB FD`, a single-threaded process from which children are forked.
 
 It has imported everything and opened nothing, so a child starts in milliseconds and shares its memory; a child
 enters its namespaces before its first thread.  While nobody asks, it imports what children will need, the
@@ -14,7 +14,7 @@ One SOCK_SEQPACKET socket (FD) to the supervisor carries JSON requests with desc
     a child ended                                              -> {"ended": PID, "status": N}
 
 The descriptors of a child become 3, 4, ... in the order sent.  When the supervisor goes, the fork server ends;
-children run on.
+children run on.  What it forks keeps its command line until it executes something else: `sweep` knows it by LAB.
 """
 
 from __future__ import annotations
@@ -271,4 +271,4 @@ _OPERATIONS: dict[str, Callable[[socket.socket, Json, list[int]], None]] = {
 }
 
 if __name__ == "__main__":
-    main(int(sys.argv[1]))
+    main(int(sys.argv[2]))

@@ -16,6 +16,7 @@ from functools import partial
 from typing import Any
 
 from todoku.aio import log as logs
+from todoku.aio.threads import to_the_end
 from todoku.lab import lan, power, serving, state, sweep
 from todoku.lab.composition import API_PORT, API_SERVER, children, ready
 from todoku.lab.control import Progress, Refused
@@ -42,7 +43,7 @@ class Supervisor:
     def __init__(self, paths: Paths, lasting: State, topology: Topology) -> None:
         self.paths, self.lasting, self.topology = paths, lasting, topology
         self.run = Run(processes={sweep.SUPERVISOR: _own_id()})
-        self.forks = ForkServer(paths.log("fork-server"), self._child_status)
+        self.forks = ForkServer(paths.name, paths.log("fork-server"), self._child_status)
         if self.forks.id is not None:
             self.run.processes[sweep.FORK_SERVER] = self.forks.id
         self.children = {child.name: child for child in children(paths, topology)}
@@ -123,15 +124,20 @@ class Supervisor:
         progress("making certificates and machines")
         self.run.booted = time.time()
         self.record()
-        await asyncio.gather(
-            asyncio.to_thread(self._certificates), self._make_machines(), return_exceptions=False
-        )
+        await to_the_end(self._make())
         clock.lap("machines")
         progress("starting the API server, controllers and node agents")
         self.up = True
         for child in self.children.values():
             self._start(child)
         self._watch(self.lab_process(), self._lab_died)
+
+    async def _make(self) -> None:
+        """Certificates and machines.  Waits for both whatever becomes of one: what is half made cannot be undone."""
+        making = asyncio.to_thread(self._certificates), self._make_machines()
+        for outcome in await asyncio.gather(*making, return_exceptions=True):
+            if isinstance(outcome, BaseException):
+                raise outcome
 
     async def _make_machines(self) -> None:
         self.lab = await self.forks.lab(self.paths.name)
@@ -285,7 +291,7 @@ class Supervisor:
     async def _new_fork_server(self) -> None:
         log.warning("Fork server ended; starting another")
         self.forks.close()
-        self.forks = ForkServer(self.paths.log("fork-server"), self._child_status)
+        self.forks = ForkServer(self.paths.name, self.paths.log("fork-server"), self._child_status)
         self.forks.attach()
         self.machines.forks = self.forks
         if self.forks.id is not None:

@@ -2,7 +2,7 @@
 
 Everything of a lab dies with its init.  Beside it there are its supervisor and fork server, its control groups
 and its files.  Processes are found in two ways: by the recorded id and start time, and by name among all
-processes, which also finds one that was started a moment before everything was killed.
+processes, until none is left: what one of them was about to start when it was killed is found by the next look.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ import contextlib
 import os
 import shutil
 import signal
-from collections.abc import Iterator
+from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 
 from todoku.lab import state
@@ -24,6 +25,8 @@ SUPERVISOR = "supervisor"
 FORK_SERVER = "fork-server"
 LAB = "lab"
 SUPERVISOR_MODULE = "todoku.lab.supervisor"
+FORK_SERVER_MODULE = "todoku.lab.forkserver"
+_LOOKS = 20
 
 
 class NotSwept(OSError):
@@ -44,12 +47,20 @@ def kill_processes(paths: Paths) -> None:
     recorded = state.read_run(paths)
     found = dict(recorded.processes) if recorded else {}
     _stop([found[SUPERVISOR]] if SUPERVISOR in found else [])
-    _stop(_supervisors(paths.name))
+    _stop([one for one, kind in _named(paths.name).items() if kind == SUPERVISOR])
     _thaw(paths.name, recorded.paused if recorded else [])
     first = [found[LAB]] if LAB in found else []
     last = [found[name] for name in (FORK_SERVER, SUPERVISOR) if name in found]
-    others = [one for one in found.values() if one not in (*first, *last)]
-    targets = [*first, *others, *_named_processes(paths.name), *last]
+    for _ in range(_LOOKS):
+        named = _named(paths.name)
+        others = [one for one in (*found.values(), *named) if one not in (*first, *last)]
+        _kill(paths, [*first, *others, *last])
+        if not named:
+            return
+    raise NotSwept(f"processes of lab {paths.name} come back as fast as they are killed")
+
+
+def _kill(paths: Paths, targets: Sequence[ProcessId]) -> None:
     left = [one.pid for one in dict.fromkeys(targets) if not one.kill()]
     if left:
         raise NotSwept(f"processes {left} of lab {paths.name} do not end")
@@ -80,10 +91,6 @@ def _stop(processes: list[ProcessId]) -> None:
         if process.alive() and process.pid != os.getpid():
             with contextlib.suppress(ProcessLookupError):
                 os.kill(process.pid, signal.SIGSTOP)
-
-
-def _supervisors(lab: str) -> list[ProcessId]:
-    return [one for one in _named_processes(lab) if _is_supervisor(lab, _command_line(one.pid))]
 
 
 def remove_groups(lab: str, machine: str = "") -> None:
@@ -125,22 +132,25 @@ def everything(paths: Paths, *, keep_state: bool) -> None:
         remove_state(paths)
 
 
-def _named_processes(lab: str) -> Iterator[ProcessId]:
-    """The lab's inits and its supervisor, by command line."""
+def _named(lab: str) -> dict[ProcessId, str]:
+    """What is running of the lab, and as what, by command line; its init first."""
+    found: dict[ProcessId, str] = {}
     for pid in all_pids():
-        words = _command_line(pid)
-        if _is_init(lab, words) or _is_supervisor(lab, words):
-            found = ProcessId.of(pid)
-            if found is not None and pid != os.getpid():
-                yield found
+        kind = _kind(lab, _command_line(pid))
+        process = ProcessId.of(pid) if kind and pid != os.getpid() else None
+        if process is not None:
+            found[process] = kind
+    return dict(sorted(found.items(), key=lambda one: one[1] != LAB))
 
 
-def _is_init(lab: str, words: list[str]) -> bool:
-    return len(words) == 2 and words[0] == init_name(lab) and words[1] == "-P"
-
-
-def _is_supervisor(lab: str, words: list[str]) -> bool:
-    return words[1:4] == ["-m", SUPERVISOR_MODULE, lab]
+def _kind(lab: str, words: list[str]) -> str:
+    """LAB, SUPERVISOR or FORK_SERVER (what that has forked looks like it), "" for what is not the lab's."""
+    if words == [init_name(lab), "-P"]:
+        return LAB
+    for kind, module in ((SUPERVISOR, SUPERVISOR_MODULE), (FORK_SERVER, FORK_SERVER_MODULE)):
+        if (module, lab) in pairwise(words):
+            return kind
+    return ""
 
 
 def _command_line(pid: int) -> list[str]:
