@@ -11,32 +11,25 @@ import uuid
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
-from email.utils import formatdate
 from time import perf_counter
 
-import msgspec
 from aiohttp import web
 from multidict import istr
 
-from todoku import KUBERNETES_VERSION
 from todoku.aio import log as logs
 from todoku.aio.metrics import Value
 from todoku.api import errors, times
 from todoku.api.meta import Object
-from todoku.api.resources.registry import GROUP_ORDER
-from todoku.apiserver import discovery, dispatch, negotiation, options, responses
+from todoku.apiserver import dispatch, negotiation, options, responses
 from todoku.apiserver.authentication import impersonated
 from todoku.apiserver.authorization import forbidden
 from todoku.apiserver.context import Context, Engine
-from todoku.apiserver.encoding import dumps
+from todoku.apiserver.documents import Documents, unserved
 from todoku.apiserver.extension_requests import is_upgrade
 from todoku.apiserver.flowcontrol import work
 from todoku.apiserver.flowcontrol.control import Flow, FlowControl, NoSeat
-from todoku.apiserver.flowcontrol.dumps import DUMPS
-from todoku.apiserver.health import Health, Probes
+from todoku.apiserver.health import Probes
 from todoku.apiserver.http import read_body, welcome
-from todoku.apiserver.negotiation import PLAIN
-from todoku.apiserver.openapi import OpenApi
 from todoku.apiserver.request import (
     ANONYMOUS,
     UNAUTHENTICATED,
@@ -47,7 +40,6 @@ from todoku.apiserver.request import (
     is_stream,
     read_path,
 )
-from todoku.apiserver.telemetry import slis
 
 log = logs.get(__name__)
 
@@ -58,9 +50,6 @@ _AUDIT_ID = istr("Audit-Id")
 _AUDIT_PREFIX = str(uuid.uuid4())[:24]
 _audit_numbers = itertools.count(random.getrandbits(40))
 _APPLY = "application/apply-patch"
-_YEAR_SECONDS = 365 * 24 * 3600
-_UNCACHED = {"Cache-Control": "no-cache, private"}
-_METRICS = {"Content-Type": "text/plain; version=0.0.4; charset=utf-8", **_UNCACHED}
 
 
 class OutOfTime(errors.Timeout):
@@ -93,17 +82,13 @@ class Pipeline:
             wait_seconds=self._seconds / 4,
             waits=self._telemetry.waits,
         )
-        self._openapi = OpenApi(engine.catalog, engine.components.aggregator)
-        self._pages = discovery.Discovery(engine.catalog, engine.components.aggregator)
-        self._health = Health(
-            Probes(
-                store=lambda: str(engine.cache.failure or ""),
-                cache=lambda: str(engine.cache.failure or ""),
-                started=lambda: "" if self.ready else "not finished",
-                stopping=lambda: "process is shutting down" if self.stopping else "",
-            )
+        probes = Probes(
+            store=lambda: str(engine.cache.failure or ""),
+            cache=lambda: str(engine.cache.failure or ""),
+            started=lambda: "" if self.ready else "not finished",
+            stopping=lambda: "process is shutting down" if self.stopping else "",
         )
-        self._health_paths = frozenset(self._health.paths())
+        self._documents = Documents(engine, self.control, probes)
         self.ready = False
         self.stopping = False
 
@@ -126,8 +111,8 @@ class Pipeline:
             raise
         except Exception as failure:
             log.exception("Request failed", method=request.method, path=request.path)
-            text = f"Internal error occurred: {type(failure).__name__}: {failure}"
-            response = responses.refusal(errors.InternalError(text))
+            why = f"{type(failure).__name__}: {failure}"
+            response = responses.refusal(errors.InternalError.of(why))
         if not response.prepared:
             response.headers.extend(_headers(request, exchange))
         self._record(exchange, response.status, response)
@@ -154,7 +139,7 @@ class Pipeline:
     def _is_known(self, info: RequestInfo) -> bool:
         """Whether figures are kept: of what is served, not of whatever anyone asks for."""
         if not info.resource:
-            return info.path in self._health_paths
+            return info.path in self._documents.health_paths
         served = self._engine.catalog.find(info.group, info.version, info.resource)
         return served is not None and (
             not info.subresource or info.subresource in served.subresources
@@ -273,7 +258,7 @@ class Pipeline:
                 begun()
             return await aggregator.serve(request, user, exchange.remote)
         if not info.resource:
-            return await self._document(request, info)
+            return await self._documents.answer(request, info)
         return await self._resource(request, exchange, info, user, body, begun)
 
     async def _authenticate(self, request: web.BaseRequest) -> User:
@@ -304,7 +289,7 @@ class Pipeline:
         warnings = exchange.warnings
         served = self._engine.catalog.find(info.group, info.version, info.resource)
         if served is None or (info.namespace and not _scope_fits(served.resource.namespaced, info)):
-            raise _unserved(info.group)
+            raise unserved(info.group)
         if not served.resource.namespaced and info.namespace:
             info = replace(info, namespace="")  # /api/v1/namespaces/NAME is cluster-scoped
         headers = request.headers
@@ -344,149 +329,6 @@ class Pipeline:
             gzip="gzip" in headers.get("Accept-Encoding", ""),
             headers=answer.headers,
         )
-
-    def _schema(self, request: web.BaseRequest, path: str) -> web.Response:
-        if not negotiation.takes_documents(request.headers.get("Accept", "")):
-            raise errors.NotAcceptable(
-                f"only the following media types are accepted: {negotiation.JSON}"
-            )
-        document = self._openapi.get(
-            path, request.headers.get("Accept", ""), request.query.get("hash", "")
-        )
-        if document is None:
-            raise errors.NotFound("the server could not find the requested resource")
-        if document.moved:
-            return web.Response(status=301, headers={"Location": document.moved})
-        cache = "public, immutable" if document.immutable else "no-cache, private"
-        headers = {"ETag": document.etag, "Vary": "Accept", "Cache-Control": cache}
-        if document.immutable:  # clients that do not know `immutable` ask no more for a year
-            headers["Expires"] = formatdate(self._engine.clock() + _YEAR_SECONDS, usegmt=True)
-        if document.etag in request.headers.get("If-None-Match", ""):
-            return web.Response(status=304, headers=headers)
-        return responses.body(
-            document.data,
-            content_type=document.content_type,
-            gzip=_compressible(request),
-            headers=headers,
-        )
-
-    async def _document(self, request: web.BaseRequest, info: RequestInfo) -> web.StreamResponse:
-        """Discovery, version, OpenAPI and other documents."""
-        if request.method not in ("GET", "HEAD"):
-            raise errors.MethodNotAllowed(
-                "the server does not allow this method on the requested resource"
-            )
-        path = info.path.rstrip("/") or "/"
-        text = self._text(request, path)
-        if text is not None:
-            return text
-        if path.startswith("/openapi/"):
-            aggregator = self._engine.components.aggregator
-            remote = aggregator.find_schema(path) if aggregator else None
-            if aggregator and remote:
-                return await aggregator.serve_schema(request, remote)
-            return self._schema(request, path)
-        if parts_of(path)[0] in ("api", "apis"):
-            return self._discovery(request, path)
-        if path == "/version":
-            return responses.body(msgspec.json.format(dumps(version_info()), indent=2))
-        if path == "/":
-            paths = dumps({"paths": self._paths()})
-            return responses.body(msgspec.json.format(paths, indent=2))
-        provider = self._engine.components.documents.get(path)
-        if provider is None:
-            raise errors.PathNotFound
-        return responses.body(dumps(provider()))
-
-    def _text(self, request: web.BaseRequest, path: str) -> web.Response | None:
-        """Health, metrics and what flow control shows."""
-        if path in self._health_paths:
-            query = request.query
-            excluded = query.getall("exclude", [])
-            page = self._health.page(path, excluded=excluded, verbose="verbose" in query)
-            assert page is not None, "it is one of its paths"
-            headers = {"X-Content-Type-Options": "nosniff"}
-            return web.Response(status=page.code, text=page.text, headers=_UNCACHED | headers)
-        if path == "/metrics":
-            text = self._telemetry.page(self._engine, self.control)
-            return web.Response(text=text, headers=_METRICS)
-        if path == "/metrics/slis":
-            return web.Response(text=slis(self._health), headers=_METRICS)
-        dump = DUMPS.get(path)
-        return web.Response(text=dump(self.control, request.query)) if dump else None
-
-    def _paths(self) -> list[str]:
-        groups = {served.resource.api_version for served in self._engine.catalog}
-        found = [
-            "/api",
-            "/apis",
-            "/openapi/v2",
-            "/openapi/v3",
-            "/version",
-            "/metrics",
-            "/metrics/slis",
-        ]
-        found += self._health.paths()
-        found += [f"/apis/{one}" if "/" in one else f"/api/{one}" for one in groups]
-        return sorted([*found, *self._engine.components.documents])
-
-    def _discovery(self, request: web.BaseRequest, path: str) -> web.Response:
-        accept = request.headers.get("Accept", "")
-        page = self._pages.page(path, accept, request.host)
-        if page is None:
-            parts = parts_of(path)
-            raise _unserved(parts[1] if parts[0] == "apis" and len(parts) > 1 else "")
-        headers = {"ETag": page.etag, "Vary": "Accept"}
-        if page.etag in request.headers.get("If-None-Match", ""):
-            return web.Response(status=304, headers=headers)
-        form = PLAIN
-        if not discovery.wants_aggregated(accept):
-            form = negotiation.form_of(accept, tables=False)
-        return responses.body(
-            page.data,
-            form=form,
-            content_type=page.content_type,
-            gzip=_compressible(request),
-            headers=headers,
-        )
-
-
-def _compressible(request: web.BaseRequest) -> bool:
-    return "gzip" in request.headers.get("Accept-Encoding", "")
-
-
-def _unserved(group: str) -> errors.NotFound:
-    """The refusal of a resource or version that is not there: built-in groups word it themselves."""
-    if group in _BUILT_IN:
-        return errors.NotFound("the server could not find the requested resource")
-    return errors.PathNotFound()
-
-
-_BUILT_IN = frozenset(GROUP_ORDER)
-
-
-def parts_of(path: str) -> list[str]:
-    return path.strip("/").split("/")
-
-
-def version_info() -> dict[str, str]:
-    """GET /version; emulated and compatible versions as a server says them that emulates none (KEP-4330)."""
-    major, minor, _ = KUBERNETES_VERSION.removeprefix("v").split(".")
-    return {
-        "major": major,
-        "minor": minor,
-        "emulationMajor": major,
-        "emulationMinor": minor,
-        "minCompatibilityMajor": major,
-        "minCompatibilityMinor": str(int(minor) - 1),
-        "gitVersion": KUBERNETES_VERSION,
-        "gitCommit": "",
-        "gitTreeState": "clean",
-        "buildDate": "1970-01-01T00:00:00Z",
-        "goVersion": "",
-        "compiler": "cpython",
-        "platform": "linux/amd64",
-    }
 
 
 def _headers(request: web.BaseRequest, exchange: Exchange) -> dict[str, str]:
