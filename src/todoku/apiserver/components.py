@@ -8,6 +8,7 @@ from todoku.apiserver import (
     admission,
     authorization,
     conversion,
+    default_roles,
     policy,
     proxy,
     streaming,
@@ -37,7 +38,7 @@ def standard(config: Config, objects: Objects) -> Components:
     """The parts of a real control plane, in the order upstream runs them."""
     tokens = _tokens(config, objects)
     bearers = TokenAuthenticator(tokens, config.tokens)
-    nodes = NodeAuthorizer(objects, [Rule.of(rule) for rule in policy.node_rules()])
+    nodes = NodeAuthorizer(objects, [Rule.of(rule) for rule in default_roles.node_rules()])
     rbac = RbacAuthorizer(objects)
     chain: Authorizer = AlwaysAllow()
     plugins = admission.builtin(objects)

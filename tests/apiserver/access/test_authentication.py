@@ -14,7 +14,7 @@ from multidict import CIMultiDict
 
 from tests.apiserver.objects import FakeObjects
 from todoku.api.errors import BadRequest, Conflict, Forbidden, Invalid, NotFound, Unauthorized
-from todoku.apiserver import policy, token_reviews
+from todoku.apiserver import default_roles, token_reviews
 from todoku.apiserver.authentication import (
     Authenticated,
     CertificateAuthenticator,
@@ -392,7 +392,7 @@ async def test_a_node_reads_what_its_pods_refer_to(line, allowed):
     objects = FakeObjects()
     claim = {"metadata": {"name": "data", "namespace": "a"}, "spec": {"volumeName": "pv1"}}
     objects.add("persistentvolumeclaims", claim)
-    authorizer = NodeAuthorizer(objects, [Rule.of(rule) for rule in policy.node_rules()])
+    authorizer = NodeAuthorizer(objects, [Rule.of(rule) for rule in default_roles.node_rules()])
     authorizer.start()
     method, _, path = line.partition(" ")
     ask = read_path(method, path, {})

@@ -6,7 +6,7 @@ from tests.apiserver.objects import FakeObjects
 from todoku.apiserver import policy
 from todoku.apiserver.authorization import Chain, forbidden
 from todoku.apiserver.config import Decision
-from todoku.apiserver.policy import rule
+from todoku.apiserver.default_roles import paths, rule
 from todoku.apiserver.rbac import RbacAuthorizer, Rule, covers
 from todoku.apiserver.request import RequestInfo, User, read_path
 
@@ -23,10 +23,10 @@ RULES = {
     "another name": (rule("get", "", "secrets", "s"), "GET /api/v1/namespaces/a/secrets/t", False),
     "names do not allow list": (rule("list", "", "secrets", "s"), "GET /api/v1/namespaces/a/secrets", False),
     "create has no name": (rule("create", "", "secrets", "s"), "POST /api/v1/namespaces/a/secrets", False),
-    "a path": (policy.paths("get", "/healthz"), "GET /healthz", True),
-    "a path below": (policy.paths("get", "/api/*"), "GET /api/v1", True),
-    "another path": (policy.paths("get", "/healthz"), "GET /metrics", False),
-    "paths give no resources": (policy.paths("*", "*"), "GET /api/v1/pods", False),
+    "a path": (paths("get", "/healthz"), "GET /healthz", True),
+    "a path below": (paths("get", "/api/*"), "GET /api/v1", True),
+    "another path": (paths("get", "/healthz"), "GET /metrics", False),
+    "paths give no resources": (paths("*", "*"), "GET /api/v1/pods", False),
 }  # fmt: skip
 
 
@@ -175,14 +175,14 @@ ESCALATION = {
     "one verb more": (rule("get delete", "", "pods"), False),
     "a subresource more": (rule("get", "", "pods/log"), False),
     "everything": (rule("*", "*", "*"), False),
-    "a path owned": (policy.paths("get", "/healthz/ping"), True),
-    "a path not owned": (policy.paths("get", "/metrics"), False),
+    "a path owned": (paths("get", "/healthz/ping"), True),
+    "a path not owned": (paths("get", "/metrics"), False),
 }
 
 
 @pytest.mark.parametrize(("wanted", "held"), ESCALATION.values(), ids=ESCALATION)
 def test_what_an_owner_of_some_rules_may_give_away(wanted, held):
-    owned = [Rule.of(rule("get list", "", "pods")), Rule.of(policy.paths("get", "/healthz/*"))]
+    owned = [Rule.of(rule("get list", "", "pods")), Rule.of(paths("get", "/healthz/*"))]
     assert (covers(owned, [Rule.of(wanted)]) == []) is held
 
 
