@@ -145,8 +145,10 @@ async def test_what_is_not_served_leaves_no_metric(api):
         "/invented",
     ):
         await api.request("GET", path)
+    await api.request("MKCOL", "/api/v1/pods")
     _, data = await api.raw("GET", "/metrics")
     assert b"invented" not in data
+    assert b'verb="other",dry_run="",group="",version="v1",resource="pods"' in data
 
 
 async def test_slis_tell_each_check(api):

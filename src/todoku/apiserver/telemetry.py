@@ -28,13 +28,17 @@ _SECONDS = (
     0.005, 0.025, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 1.25, 1.5, 2, 3, 4, 5, 6, 8, 10, 15, 20, 30, 45, 60,
 )  # fmt: skip
 _WAITS = (0, 0.005, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 15, 30)
-_STORE_SECONDS = (
-    0.005, 0.025, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 1.25, 1.5, 2, 3, 4, 5, 6, 8, 10, 15, 20, 30, 45, 60,
-)  # fmt: skip
 _STEP_SECONDS = (0.005, 0.025, 0.1, 0.5, 1.0, 2.5, 10)
 _SIZES = tuple(1000.0 * 10**power for power in range(7))
 _REQUEST = ("verb", "group", "version", "resource", "subresource", "scope", "component")
-_VERBS = {"create": "POST", "update": "PUT"}
+# As metrics name them.  Anyone can send other methods: those are one.
+_VERBS = {"create": "POST", "update": "PUT"} | {
+    one: one.upper()
+    for one in (
+        "apply", "connect", "delete", "deletecollection", "get", "head", "list", "patch", "post", "proxy", "put", "watch",
+    )
+}  # fmt: skip
+_OTHER = "other"
 _COMPONENT = "apiserver"
 
 
@@ -97,7 +101,7 @@ class Telemetry:
         self._store = Distribution(
             "etcd_request_duration_seconds",
             "How long commits to the store took, in seconds.",
-            _STORE_SECONDS,
+            _SECONDS,
             ("operation", "type"),
         )
         self._steps = Distribution(
@@ -119,14 +123,16 @@ class Telemetry:
         )  # fmt: skip
         alike = self._alike.get(key)
         if alike is None:
-            alike = self._alike[key] = self._like(info, verb, code, dry_run)
+            alike = self._like(info, verb, code, dry_run)
+            if verb in _VERBS:
+                self._alike[key] = alike
         alike.total.value += 1
         alike.seconds.observe(seconds)
         if alike.sizes is not None:
             alike.sizes.observe(size)
 
     def _like(self, info: RequestInfo, verb: str, code: int, dry_run: bool) -> _Request:
-        verb = _VERBS.get(verb, verb.upper())
+        verb = _VERBS.get(verb, _OTHER)
         dry = "All" if dry_run else ""
         about = _about(info)
         sizes = self._sizes.child(verb, *about) if verb in ("GET", "LIST") else None
@@ -142,7 +148,7 @@ class Telemetry:
         return self._long.child(verb, *_about(info))
 
     def terminated(self, info: RequestInfo, code: int) -> None:
-        verb = _VERBS.get(info.verb, info.verb.upper())
+        verb = _VERBS.get(info.verb, _OTHER)
         self._dropped.child(verb, *_about(info), str(code)).value += 1
 
     def watch_events(self, group: str, version: str, plural: str) -> Value:
