@@ -106,8 +106,7 @@ def place_of(node: Object) -> Place:
 
 
 def dial_error(place: Place, reason: str) -> ApiError:
-    text = f"error dialing backend: dial tcp {place.authority}: {reason}"
-    return InternalError(f"Internal error occurred: {text}")
+    return InternalError.of(f"error dialing backend: dial tcp {place.authority}: {reason}")
 
 
 def why(error: OSError) -> str:

@@ -246,7 +246,7 @@ def _refusal(status: int, body: bytes) -> ApiError:
     for kind in (errors.BadRequest, errors.NotFound, errors.Forbidden, errors.Unauthorized):
         if kind.code == status and kind is not errors.Unauthorized:
             return kind(text)
-    return errors.InternalError(f"Internal error occurred: {text}")
+    return errors.InternalError.of(text)
 
 
 def get_error(url: str, place: Place, error: Exception) -> ApiError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from todoku.api.errors import Conflict, NotFound
+from todoku.api.errors import Conflict, NotFound, quoted
 from todoku.api.meta import Object
 from todoku.apiserver.admission.base import Plugin, creates, is_mirror_pod, new_object, refusal
 from todoku.apiserver.config import Attributes, Objects
@@ -100,16 +100,16 @@ def _check_pod(objects: Objects, attributes: Attributes, node: str) -> None:
         )
     pod = attributes.old or objects.get("pods", attributes.name, attributes.namespace)
     if not subresource and operation == "UPDATE":
-        raise refusal(attributes, f"node {_quoted(node)} can only update pod status")
+        raise refusal(attributes, f"node {quoted(node)} can only update pod status")
     if pod is not None and pod.get("spec", {}).get("nodeName") != node:
         verb = {"DELETE": "delete", "CREATE": "evict"}.get(operation, "update pod status for")
         raise refusal(
             attributes,
-            f"node {_quoted(node)} can only {verb} pods with spec.nodeName set to itself",
+            f"node {quoted(node)} can only {verb} pods with spec.nodeName set to itself",
         )
     old, new = attributes.old, attributes.object
     if subresource == "status" and old and new and _labels(new) != _labels(old):
-        text = f"node {_quoted(node)} cannot update labels through pod status"
+        text = f"node {quoted(node)} cannot update labels through pod status"
         raise refusal(attributes, text)
 
 
@@ -118,12 +118,12 @@ def _check_mirror_pod(attributes: Attributes, node: str) -> None:
     if not is_mirror_pod(pod):
         raise refusal(
             attributes,
-            f'pod does not have "kubernetes.io/config.mirror" annotation, node {_quoted(node)} can only create mirror pods',
+            f'pod does not have "kubernetes.io/config.mirror" annotation, node {quoted(node)} can only create mirror pods',
         )
     if pod["spec"].get("nodeName") != node:
         raise refusal(
             attributes,
-            f"node {_quoted(node)} can only create pods with spec.nodeName set to itself",
+            f"node {quoted(node)} can only create pods with spec.nodeName set to itself",
         )
 
 
@@ -131,15 +131,15 @@ def _check_node(objects: Objects, attributes: Attributes, node: str) -> None:
     if attributes.name != node:
         raise refusal(
             attributes,
-            f"node {_quoted(node)} is not allowed to modify node {_quoted(attributes.name)}",
+            f"node {quoted(node)} is not allowed to modify node {quoted(attributes.name)}",
         )
     if attributes.operation == "DELETE":
-        raise refusal(attributes, f"node {_quoted(node)} cannot delete its own Node")
+        raise refusal(attributes, f"node {quoted(node)} cannot delete its own Node")
     new, old = new_object(attributes), attributes.old
     if old is not None and _without_own(new.get("spec")) != _without_own(old.get("spec")):
-        raise refusal(attributes, f"node {_quoted(node)} is not allowed to modify taints")
+        raise refusal(attributes, f"node {quoted(node)} is not allowed to modify taints")
     if old is not None and _owners(new) != _owners(old):
-        raise refusal(attributes, f"node {_quoted(node)} is not allowed to modify ownerReferences")
+        raise refusal(attributes, f"node {quoted(node)} is not allowed to modify ownerReferences")
     changed = _forbidden_labels(_labels(new), _labels(old) if old else {})
     if changed:
         what = "modify labels" if old is not None else "set the following labels"
@@ -223,7 +223,3 @@ _CHECKS = {
     "leases.coordination.k8s.io": _check_lease,
     "csinodes.storage.k8s.io": _check_own_name,
 }
-
-
-def _quoted(name: str) -> str:
-    return f'"{name}"'

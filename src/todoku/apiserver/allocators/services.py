@@ -81,8 +81,7 @@ class ServiceAddresses:
                 text = f"failed to allocate IP {given}: {error}"
                 return [invalid(_SPEC / "clusterIPs", wanted, text)]
             except addressing.Full as error:
-                text = f"Internal error occurred: failed to allocate a serviceIP: {error}"
-                raise InternalError(text) from error
+                raise InternalError.of(f"failed to allocate a serviceIP: {error}") from error
         spec["clusterIPs"], spec["clusterIP"] = result, result[0]
         return []
 
@@ -207,9 +206,7 @@ def _take(entry: Object, asked: int, index: int, held: _Held) -> FieldError | No
     except (ports.PortTaken, ports.PortOutOfRange) as error:
         return invalid(_SPEC / "ports" / index / "nodePort", asked, str(error))
     except ports.PortsFull as error:
-        raise InternalError(
-            f"Internal error occurred: failed to allocate a nodePort: {error}"
-        ) from error
+        raise InternalError.of(f"failed to allocate a nodePort: {error}") from error
     return None
 
 
@@ -228,9 +225,7 @@ def _allocate_health_port(service: Object, old: Object | None, held: _Held) -> N
         spec["healthCheckNodePort"] = held.port(asked)
     except (ports.PortTaken, ports.PortOutOfRange, ports.PortsFull) as error:
         what = f"requested HealthCheck NodePort {asked}" if asked else "a HealthCheck NodePort"
-        raise InternalError(
-            f"Internal error occurred: failed to allocate {what}: {error}"
-        ) from error
+        raise InternalError.of(f"failed to allocate {what}: {error}") from error
 
 
 def addresses_of(service: Object) -> list[str]:
