@@ -62,7 +62,7 @@ class Discovery:
         self._catalog = catalog
         self._remote = remote
         self._version = (-1, -1)
-        self._pages: dict[tuple[str, str], Page | None] = {}
+        self._pages: dict[tuple[str, str], Page] = {}
 
     def page(self, path: str, accept: str, host: str) -> Page | None:
         """The document at `/api…` or `/apis…`, or None."""
@@ -73,10 +73,12 @@ class Discovery:
         version = wants_aggregated(accept) if path in ("/api", "/apis") else ""
         if path == "/api" and not version:
             return _page(api_versions(host), JSON)
-        key = (path, version)
-        if key not in self._pages:
-            self._pages[key] = self._made(path, version)
-        return self._pages[key]
+        found = self._pages.get((path, version))
+        if found is None:
+            found = self._made(path, version)
+            if found is not None:  # anyone can ask for what is not there, without end
+                self._pages[path, version] = found
+        return found
 
     def _made(self, path: str, version: str) -> Page | None:
         if version:

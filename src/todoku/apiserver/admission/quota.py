@@ -11,6 +11,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import partial
+from weakref import WeakValueDictionary
 
 from todoku.aio import log as logs
 from todoku.api import errors
@@ -32,7 +33,8 @@ class ResourceQuota(Plugin):
 
     def __init__(self, objects: Objects) -> None:
         self._objects = objects
-        self._locks: dict[str, asyncio.Lock] = {}
+        # By namespace, for as long as one is held or waited for: namespaces come and go.
+        self._locks = WeakValueDictionary[str, asyncio.Lock]()
         self._open: Counter[tuple[str, str]] = Counter()  # writes under way by charged quota
 
     async def validate(self, attributes: Attributes) -> None:
