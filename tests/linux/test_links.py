@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from todoku.linux import namespaces
-from todoku.linux.links import Links, Monitor, NetlinkError, Route
+from todoku.linux.links import Links, NetlinkError, Route
 from todoku.linux.namespaces import socket_in
+from todoku.linux.rtsocket import Monitor
 
 pytestmark = pytest.mark.kernel
 

@@ -19,10 +19,9 @@ from types import TracebackType
 from typing import Final, Self
 
 from todoku.linux import rtnetlink
-from todoku.linux.namespaces import Netns, socket_in
+from todoku.linux.namespaces import Netns
 from todoku.linux.nfnetlink import NESTED, NetlinkError, attr, nested, text
 from todoku.linux.rtnetlink import (
-    HEADER,
     IFINFO,
     NEWADDR,
     NEWLINK,
@@ -34,25 +33,21 @@ from todoku.linux.rtnetlink import (
     Neighbour,
     Route,
 )
+from todoku.linux.rtsocket import Connection
 
-__all__ = ["Address", "Link", "Links", "Monitor", "Neighbour", "NetlinkError", "Route"]
+__all__ = ["Address", "Link", "Links", "Neighbour", "NetlinkError", "Route"]
 
 ALL_ZERO_MAC: Final = "00:00:00:00:00:00"
 
-_NETLINK_ROUTE = 0
-_REQUEST, _ACK, _DUMP, _REPLACE, _EXCL, _CREATE, _APPEND = 1, 4, 0x300, 0x100, 0x200, 0x400, 0x800
-_DUMP_INTERRUPTED = 0x10
+_REPLACE, _EXCL, _CREATE, _APPEND = 0x100, 0x200, 0x400, 0x800
 _DELLINK, _GETLINK, _SETLINK = 17, 18, 19
 _DELADDR, _GETADDR = 21, 22
 _DELROUTE, _GETROUTE = 25, 26
 _DELNEIGH, _GETNEIGH = 29, 30
-_ERROR, _DONE = 2, 3
 _IFF_UP = 1
 _NTF_SELF, _NTF_MASTER = 0x02, 0x04
 _NODAD, _NOPREFIXROUTE = 0x02, 0x200
 _PF_BRIDGE = 7
-_SOL_NETLINK, _ADD_MEMBERSHIP, _EXT_ACK = 270, 1, 11
-_RECEIVE_BYTES = 1 << 18
 
 # Settings of a bridge port (IFLA_BRPORT_*), all of them one byte.
 _PORT_SETTINGS = {
@@ -67,16 +62,6 @@ _PORT_SETTINGS = {
     "isolated": 33,
 }
 
-GROUPS: Final = {
-    "link": 1,
-    "neighbour": 3,
-    "address4": 5,
-    "route4": 7,
-    "address6": 9,
-    "route6": 11,
-}
-"""Groups that a `Monitor` can join (RTNLGRP_*)."""
-
 
 class Links:
     """The links of one network namespace.  One user at a time; raises NetlinkError (an OSError).
@@ -86,15 +71,7 @@ class Links:
     """
 
     def __init__(self, netns: Netns = None) -> None:
-        kind = socket.SOCK_RAW | socket.SOCK_CLOEXEC
-        self._socket = socket_in(netns, socket.AF_NETLINK, kind, _NETLINK_ROUTE)
-        self._sequence = 0
-        try:
-            self._socket.setsockopt(_SOL_NETLINK, _EXT_ACK, 1)
-            self._socket.bind((0, 0))
-        except BaseException:
-            self._socket.close()
-            raise
+        self._kernel = Connection(netns)
 
     def __enter__(self) -> Self:
         return self
@@ -108,19 +85,21 @@ class Links:
         self.close()
 
     def close(self) -> None:
-        self._socket.close()
+        self._kernel.close()
 
     # -- interfaces ---------------------------------------------------------------------------------
 
     def links(self) -> list[Link]:
         """Every interface of the namespace."""
-        return [rtnetlink.link(body) for body in self._dump(_GETLINK, IFINFO.pack(0, 0, 0, 0, 0))]
+        return [
+            rtnetlink.link(body) for body in self._kernel.dump(_GETLINK, IFINFO.pack(0, 0, 0, 0, 0))
+        ]
 
     def find(self, name: str) -> Link | None:
         """The interface of this name, or None."""
         body = IFINFO.pack(0, 0, 0, 0, 0) + text(3, name)
         try:
-            return rtnetlink.link(self._request(_GETLINK, 0, body, answer=True))
+            return rtnetlink.link(self._kernel.request(_GETLINK, 0, body, answer=True))
         except NetlinkError as error:
             if error.errno == errno.ENODEV:
                 return None
@@ -196,7 +175,7 @@ class Links:
         with _descriptor(netns) as descriptor:
             if descriptor is not None:
                 body += _u32(28, descriptor)
-            self._request(NEWLINK, 0, body)
+            self._kernel.request(NEWLINK, 0, body)
 
     def up(self, *names: str) -> None:
         """Set interfaces up."""
@@ -211,12 +190,12 @@ class Links:
         """Change a bridge port: hairpin, isolated, proxy_arp, learning, neigh_suppress, ..._flood."""
         data = b"".join(_u8(_PORT_SETTINGS[key], value) for key, value in settings.items())
         body = IFINFO.pack(_PF_BRIDGE, 0, self.index(name), 0, 0) + attr(12 | NESTED, data)
-        self._request(_SETLINK, 0, body)
+        self._kernel.request(_SETLINK, 0, body)
 
     def delete(self, name: str) -> None:
         """Delete an interface (and a veth's other end)."""
         body = IFINFO.pack(0, 0, 0, 0, 0) + text(3, name)
-        self._request(_DELLINK, 0, body, missing=(errno.ENODEV,))
+        self._kernel.request(_DELLINK, 0, body, missing=(errno.ENODEV,))
 
     # -- addresses ----------------------------------------------------------------------------------
 
@@ -225,7 +204,7 @@ class Links:
         wanted = self.index(name) if name else 0
         found = [
             rtnetlink.address(body)
-            for body in self._dump(_GETADDR, struct.pack("=BBBBI", 0, 0, 0, 0, 0))
+            for body in self._kernel.dump(_GETADDR, struct.pack("=BBBBI", 0, 0, 0, 0, 0))
         ]
         return [address for address in found if not wanted or address.index == wanted]
 
@@ -236,20 +215,20 @@ class Links:
         hands out itself.
         """
         body = self._address_body(name, address, _NODAD | (0 if prefix_route else _NOPREFIXROUTE))
-        self._request(NEWADDR, _CREATE | _REPLACE, body)
+        self._kernel.request(NEWADDR, _CREATE | _REPLACE, body)
 
     def delete_address(self, name: str, address: str) -> None:
         """Take an address away; an address or interface that is gone is fine."""
         link = self.find(name)
         if link is not None:
             body = self._address_body(name, address, 0)
-            self._request(_DELADDR, 0, body, missing=(errno.EADDRNOTAVAIL, errno.ENODEV))
+            self._kernel.request(_DELADDR, 0, body, missing=(errno.EADDRNOTAVAIL, errno.ENODEV))
 
     # -- routes -------------------------------------------------------------------------------------
 
     def routes(self, *, table: int = 254) -> list[Route]:
         """The routes of one table, 254 being `main`, or of all with 0."""
-        found = [rtnetlink.route(body) for body in self._dump(_GETROUTE, bytes(12))]
+        found = [rtnetlink.route(body) for body in self._kernel.dump(_GETROUTE, bytes(12))]
         return [route for route in found if not table or route.table == table]
 
     def set_route(
@@ -268,7 +247,7 @@ class Links:
         body = self._route_body(
             destination, via, device, source, onlink=onlink, metric=metric, table=table, kind=kind
         )
-        self._request(NEWROUTE, _CREATE | _REPLACE, body)
+        self._kernel.request(NEWROUTE, _CREATE | _REPLACE, body)
 
     def delete_route(
         self,
@@ -294,7 +273,7 @@ class Links:
             kind=kind,
             delete=True,
         )
-        self._request(_DELROUTE, 0, body, missing=(errno.ESRCH, errno.ENODEV))
+        self._kernel.request(_DELROUTE, 0, body, missing=(errno.ESRCH, errno.ENODEV))
 
     # -- neighbours and forwarding entries ----------------------------------------------------------
 
@@ -303,7 +282,7 @@ class Links:
         wanted = self.index(name) if name else 0
         found = [
             rtnetlink.neighbour(body)
-            for body in self._dump(_GETNEIGH, struct.pack("=BxHiHBB", family, 0, 0, 0, 0, 0))
+            for body in self._kernel.dump(_GETNEIGH, struct.pack("=BxHiHBB", family, 0, 0, 0, 0, 0))
         ]
         return [entry for entry in found if not wanted or entry.index == wanted]
 
@@ -312,7 +291,7 @@ class Links:
         target = ipaddress.ip_address(address)
         body = struct.pack("=BxHiHBB", _family(target), 0, self.index(name), state, 0, 0)
         body += attr(1, target.packed) + attr(2, _mac(mac))
-        self._request(NEWNEIGH, _CREATE | _REPLACE, body)
+        self._kernel.request(NEWNEIGH, _CREATE | _REPLACE, body)
 
     def delete_neighbour(self, name: str, address: str) -> None:
         """Forget a neighbour; one that is not there is fine."""
@@ -323,7 +302,7 @@ class Links:
         body = struct.pack("=BxHiHBB", _family(target), 0, link.index, 0, 0, 0) + attr(
             1, target.packed
         )
-        self._request(_DELNEIGH, 0, body, missing=(errno.ENOENT,))
+        self._kernel.request(_DELNEIGH, 0, body, missing=(errno.ENOENT,))
 
     def fdb(self, name: str = "") -> list[Neighbour]:
         """The forwarding entries of a bridge port or VXLAN device, or of all."""
@@ -334,7 +313,7 @@ class Links:
         target = ipaddress.ip_address(address)
         body = struct.pack("=BxHiHBB", _PF_BRIDGE, 0, self.index(name), PERMANENT, _NTF_SELF, 0)
         body += attr(2, _mac(mac)) + attr(1, target.packed)
-        self._request(NEWNEIGH, _CREATE | _REPLACE, body)
+        self._kernel.request(NEWNEIGH, _CREATE | _REPLACE, body)
 
     def delete_fdb(self, name: str, mac: str, address: str = "") -> None:
         """Forget a forwarding entry; one that is not there is fine."""
@@ -345,14 +324,14 @@ class Links:
         body += attr(2, _mac(mac))
         if address:
             body += attr(1, ipaddress.ip_address(address).packed)
-        self._request(_DELNEIGH, 0, body, missing=(errno.ENOENT,))
+        self._kernel.request(_DELNEIGH, 0, body, missing=(errno.ENOENT,))
 
     # -- messages -----------------------------------------------------------------------------------
 
     def _add_link(self, name: str, kind: str, data: bytes, *, mac: str, mtu: int) -> None:
         body = IFINFO.pack(0, 0, 0, 0, 0) + text(3, name) + _common(mac, mtu)
         body += nested(18, attr(1, kind.encode()), nested(2, data))
-        self._request(NEWLINK, _CREATE | _EXCL, body)
+        self._kernel.request(NEWLINK, _CREATE | _EXCL, body)
 
     def _address_body(self, name: str, address: str, flags: int) -> bytes:
         interface = ipaddress.ip_interface(address)
@@ -409,103 +388,6 @@ class Links:
         if metric:
             body += _u32(6, metric)
         return body
-
-    def _request(
-        self,
-        kind: int,
-        flags: int,
-        body: bytes,
-        *,
-        missing: tuple[int, ...] = (),
-        answer: bool = False,
-    ) -> memoryview:
-        self._sequence += 1
-        wanted = 0 if answer else _ACK
-        header = HEADER.pack(16 + len(body), kind, _REQUEST | wanted | flags, self._sequence, 0)
-        self._socket.send(header + body)
-        while True:
-            for found, _, sequence, payload in rtnetlink.messages(
-                self._socket.recv(_RECEIVE_BYTES)
-            ):
-                if sequence != self._sequence:
-                    continue
-                if found != _ERROR:
-                    return payload
-                error = rtnetlink.refusal(payload)
-                if error is not None and error.errno not in missing:
-                    raise error
-                return payload
-
-    def _dump(self, kind: int, body: bytes) -> list[memoryview]:
-        for _ in range(20):
-            self._sequence += 1
-            header = HEADER.pack(16 + len(body), kind, _REQUEST | _DUMP, self._sequence, 0)
-            self._socket.send(header + body)
-            answers = self._collect()
-            if answers is not None:
-                return answers
-        raise NetlinkError(errno.EAGAIN, "the table changed during every attempt to list it")
-
-    def _collect(self) -> list[memoryview] | None:
-        """The answers to a dump, or None if the kernel says that the table changed meanwhile."""
-        answers: list[memoryview] = []
-        interrupted = False
-        while True:
-            for kind, flags, sequence, payload in rtnetlink.messages(
-                self._socket.recv(_RECEIVE_BYTES)
-            ):
-                if sequence != self._sequence:
-                    continue
-                interrupted = interrupted or bool(flags & _DUMP_INTERRUPTED)
-                if kind == _DONE:
-                    return None if interrupted else answers
-                if kind == _ERROR:
-                    error = rtnetlink.refusal(payload)
-                    if error is not None:
-                        raise error
-                answers.append(payload)
-
-
-class Monitor:
-    """Tells when links, addresses, routes or neighbours of a namespace change.
-
-    Non-blocking: hand `fileno()` to the loop's `add_reader` and call `read` when it fires.
-    """
-
-    def __init__(self, netns: Netns = None, *, groups: tuple[str, ...] = ("link",)) -> None:
-        kind = socket.SOCK_RAW | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK
-        self._socket = socket_in(netns, socket.AF_NETLINK, kind, _NETLINK_ROUTE)
-        try:
-            self._socket.bind((0, 0))
-            for group in groups:
-                self._socket.setsockopt(_SOL_NETLINK, _ADD_MEMBERSHIP, GROUPS[group])
-        except BaseException:
-            self._socket.close()
-            raise
-
-    def fileno(self) -> int:
-        return self._socket.fileno()
-
-    def close(self) -> None:
-        self._socket.close()
-
-    def read(self) -> list[tuple[bool, Link | Address | Route | Neighbour]] | None:
-        """What has happened, as (present now, what); None if events were lost: list everything anew."""
-        found: list[tuple[bool, Link | Address | Route | Neighbour]] = []
-        while True:
-            try:
-                data = self._socket.recv(_RECEIVE_BYTES)
-            except BlockingIOError:
-                return found
-            except OSError as error:
-                if error.errno == errno.ENOBUFS:
-                    return None
-                raise
-            for kind, _, _, payload in rtnetlink.messages(data):
-                # A deletion is the addition's number plus one.
-                parse = rtnetlink.PARSERS.get(kind & ~1)
-                if parse is not None:
-                    found.append((kind % 4 == 0, parse(payload)))
 
 
 class _descriptor:

@@ -11,7 +11,7 @@ from todoku.api import errors
 from todoku.api.meta import Key, Object
 from todoku.api.podnetwork import PodAddresses, PodRef
 from todoku.client import Client, InformerFactory, Unreachable, WatchEvent
-from todoku.linux.links import Monitor
+from todoku.linux.rtsocket import Monitor
 from todoku.network import peers as announced
 from todoku.network.ipam import Ipam, Lease
 from todoku.network.wiring import BRIDGE, Site, Wiring, parse_subnet

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from ipaddress import IPv4Network, ip_network
 
 from todoku.linux import sysctl
-from todoku.linux.links import Link, Links, Monitor
+from todoku.linux.links import Link, Links
 from todoku.linux.namespaces import Netns
 from todoku.linux.nftables import IPV4, Elements, Nft
+from todoku.linux.rtsocket import Monitor
 from todoku.network import firewall
 from todoku.network.ipam import Lease
 from todoku.network.peers import DEVICE, PORT, VNI, Changes, Peer, mac_from, pod_mac
