@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from todoku.aio import log as logs
 from todoku.api.images import Image, ImageError
@@ -15,7 +15,15 @@ from todoku.kubelet.environment import ConfigError, Facts
 from todoku.kubelet.payload import secret_data
 from todoku.kubelet.probes import Target, Verdict
 from todoku.kubelet.pullsecrets import credentials
-from todoku.kubelet.records import Container, PodRecord, State, spec_of
+from todoku.kubelet.records import (
+    INIT,
+    Container,
+    PodRecord,
+    State,
+    restartable,
+    spec_of,
+    specs,
+)
 from todoku.kubelet.runner import Runner, elapsed
 from todoku.linux.containers import RuntimeFailed
 
@@ -148,6 +156,28 @@ class Lifecycle:
         address = sandbox.ips[0] if sandbox and sandbox.ips else "127.0.0.1"
         verdict, text = await probes.look(action, Target(address, probes.named_ports(spec), run))
         return None if verdict is Verdict.SUCCESS else text or "no answer"
+
+    async def kill_all(self, grace_seconds: float, *, quiet: bool) -> None:
+        """End all containers: the regular ones together, then sidecars, the last one first (KEP-753)."""
+        began = self._context.clock.monotonic()
+        sidecars = [one["name"] for one in specs(self._record.pod, INIT) if restartable(one)]
+        live = [one for one in self._record.live() if one.name != ".pause"]
+        regular = [one for one in live if one.name not in sidecars]
+        await self._kill_together(regular, grace_seconds, quiet=quiet)
+        for name in reversed(sidecars):
+            left = max(grace_seconds - (self._context.clock.monotonic() - began), 0.0)
+            await self._kill_together([one for one in live if one.name == name], left, quiet=quiet)
+        pause = [one for one in self._record.live() if one.name == ".pause"]
+        await self._kill_together(pause, 0.0, quiet=True)
+
+    async def _kill_together(
+        self, containers: Sequence[Container], grace_seconds: float, *, quiet: bool
+    ) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            for one in containers:
+                message = "" if quiet else f"Stopping container {one.name}"
+                work = self.kill(one, message=message, grace_seconds=grace_seconds)
+                tasks.create_task(work, name=f"kill-{one.name}")
 
     async def _not_started(self, container: Container, kind: str, spec: Object, why: str) -> None:
         """The runtime refused to start what it had created: exit code 127 or 128, as upstream shows it."""

@@ -16,7 +16,6 @@ from todoku.aio.threads import thread
 from todoku.api import errors, times
 from todoku.api.meta import Object
 from todoku.client import Unreachable
-from todoku.kubelet import backoff
 from todoku.kubelet.context import Context
 from todoku.kubelet.environment import Facts
 from todoku.kubelet.lifecycle import Lifecycle, StartFailed
@@ -26,18 +25,16 @@ from todoku.kubelet.records import (
     INIT,
     REGULAR,
     Container,
-    Delay,
     PodRecord,
     State,
-    Waiting,
     restartable,
     spec_of,
-    specs,
 )
 from todoku.kubelet.resizing import Resizer
 from todoku.kubelet.runner import Runner, pod_cgroup, pod_log_folder
 from todoku.kubelet.setup import SandboxFailed, Setup, VolumeFailed
 from todoku.kubelet.status import pod_status
+from todoku.kubelet.waits import Waits
 
 log = logs.get(__name__)
 
@@ -52,6 +49,7 @@ class PodWorker:
         self._runner = runner
         self._setup = Setup(context)
         self._lifecycle = Lifecycle(context, runner, record)
+        self._waits = Waits(context, record, self._lifecycle)
         self._resizer = Resizer(context, record, self.wake)
         self._wanted = asyncio.Event()
         self._removed = False  # the API has no such pod any more
@@ -91,9 +89,7 @@ class PodWorker:
     def wake(self, *, objects: bool = False) -> None:
         """Something may have changed: look again."""
         if objects:
-            for delay in self.record.delays.values():
-                if delay.why == "config":
-                    delay.until = 0.0
+            self._waits.objects_changed()
         self._wanted.set()
 
     @property
@@ -190,7 +186,7 @@ class PodWorker:
         for kill in decided.kill:
             await self._restart_kill(kill.container, kill.message)
         for name in decided.backing_off:
-            self._note_backoff(name)
+            self._waits.explain(name)
         self._publish()
         for kind, spec in decided.start:
             if kind == REGULAR or record.sandbox is not None:
@@ -291,16 +287,14 @@ class PodWorker:
         return await thread(self._context.sandboxes.alive, sandbox.id)
 
     async def _start(self, kind: str, spec: Object, facts: Facts) -> None:
-        record, timings = self.record, self._context.config.timings
-        name = spec["name"]
+        record, name = self.record, spec["name"]
         before = record.last(name)
         if before is not None and before.state is State.EXITED:
-            # As upstream, the restart's own back-off begins when the restart does.
-            record.delays[name] = backoff.after_restart(record.delays.get(name), timings)
+            self._waits.restarting(name)
         try:
             container = await self._lifecycle.start(kind, spec, facts)
         except StartFailed as failure:
-            self._not_started(name, failure)
+            self._waits.not_started(name, failure)
             return
         container.resources = dict(spec.get("resources") or {})
         self._context.store.save(record)
@@ -311,61 +305,6 @@ class PodWorker:
         if before is not None:
             self._forget_old(name)
         self._publish()
-
-    def _not_started(self, name: str, failure: StartFailed) -> None:
-        record, now = self.record, self._context.clock.now()
-        timings = self._context.config.timings
-        record.waiting[name] = Waiting(failure.reason, failure.message)
-        if failure.reason in ("ErrImagePull",):
-            record.delays[name] = backoff.after_image_failure(record.delays.get(name), now, timings)
-        elif failure.reason == "RunContainerError":
-            last = record.last(name)
-            if last is not None:
-                record.delays[name] = backoff.after_exit(
-                    backoff.after_restart(record.delays.get(name), timings), last, timings
-                )
-        else:
-            record.delays[name] = Delay(until=now + timings.backoff_initial, why="config")
-        log.info(
-            "Container not started",
-            pod=self.name,
-            container=name,
-            reason=failure.reason,
-            why=failure.message,
-        )
-
-    def _note_backoff(self, name: str) -> None:
-        """Say why a container waits."""
-        record = self.record
-        delay = record.delays[name]
-        found = spec_of(record.pod, name)
-        if found is None:
-            return
-        kind, spec = found
-        waits = record.waiting.get(name)
-        if delay.why == "image":
-            if waits is not None and waits.reason == "ErrImagePull":
-                text = f'Back-off pulling image "{spec["image"]}"'
-                record.waiting[name] = Waiting(
-                    "ImagePullBackOff", f"{text}: ErrImagePull: {waits.message}"
-                )
-                self._lifecycle.event(kind, spec, "Normal", "BackOff", text)
-                self._lifecycle.event(kind, spec, "Warning", "Failed", "Error: ImagePullBackOff")
-            return
-        if delay.why != "crash" or (waits is not None and waits.reason == "CrashLoopBackOff"):
-            return
-        metadata = record.pod["metadata"]
-        full = f"{metadata['name']}_{metadata['namespace']}({metadata['uid']})"
-        wait = backoff.go_duration(delay.seconds)
-        text = f"back-off {wait} restarting failed container={name} pod={full}"
-        record.waiting[name] = Waiting("CrashLoopBackOff", text)
-        self._lifecycle.event(
-            kind,
-            spec,
-            "Warning",
-            "BackOff",
-            f"Back-off restarting failed container {name} in pod {full}",
-        )
 
     async def _restart_kill(self, container: Container, message: str) -> None:
         """End a container that will be started again."""
@@ -392,17 +331,13 @@ class PodWorker:
                 self._note_end(container)
 
     def _note_end(self, container: Container) -> None:
-        record = self.record
         log.info(
             "Container ended", pod=self.name, container=container.name, code=container.exit_code
         )
         if self._prober is not None:
             self._prober.stop(container)
         self._lifecycle.ended.setdefault(container.id, asyncio.Event()).set()
-        timings = self._context.config.timings
-        record.delays[container.name] = backoff.after_exit(
-            record.delays.get(container.name), container, timings
-        )
+        self._waits.ended(container)
         self._clean_soon(container)
 
     def _clean_soon(self, container: Container) -> None:
@@ -494,9 +429,9 @@ class PodWorker:
         grace = self._termination_grace()
         if self._prober is not None:
             for container in record.live():
-                self._stop_probes_but_readiness(container)
+                self._prober.stop(container)
         self._publish()
-        await self._kill_all(grace, quiet=again)
+        await self._lifecycle.kill_all(grace, quiet=again)
         self._observe()
         record.terminated = True
         self._publish()
@@ -514,42 +449,12 @@ class PodWorker:
         self.done = True
         log.info("Pod removed", pod=self.name)
 
-    def _stop_probes_but_readiness(self, container: Container) -> None:
-        if self._prober is not None:
-            self._prober.stop(container)
-
     def _termination_grace(self) -> float:
         metadata = self.record.pod["metadata"]
         if "deletionGracePeriodSeconds" in metadata:
             return float(metadata["deletionGracePeriodSeconds"])
         seconds = self.record.spec.get("terminationGracePeriodSeconds")
         return float(30 if seconds is None else seconds)
-
-    async def _kill_all(self, grace: float, *, quiet: bool) -> None:
-        """Regular containers together; then sidecars, the last one first (KEP-753)."""
-        began = self._context.clock.monotonic()
-        sidecars = [spec["name"] for spec in specs(self.record.pod, INIT) if restartable(spec)]
-        live = [one for one in self.record.live() if one.name != ".pause"]
-        await self._kill_together(
-            [one for one in live if one.name not in sidecars], grace, quiet=quiet
-        )
-        for name in reversed(sidecars):
-            left = max(grace - (self._context.clock.monotonic() - began), 0.0)
-            await self._kill_together([one for one in live if one.name == name], left, quiet=quiet)
-        await self._kill_together(
-            [one for one in self.record.live() if one.name == ".pause"], 0.0, quiet=True
-        )
-
-    async def _kill_together(
-        self, containers: list[Container], grace: float, *, quiet: bool = False
-    ) -> None:
-        async with asyncio.TaskGroup() as tasks:
-            for one in containers:
-                message = "" if quiet else f"Stopping container {one.name}"
-                tasks.create_task(
-                    self._lifecycle.kill(one, message=message, grace_seconds=grace),
-                    name=f"kill-{one.name}",
-                )
 
     async def _drop_sandbox(self) -> None:
         sandbox = self.record.sandbox
