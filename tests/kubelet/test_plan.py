@@ -213,3 +213,28 @@ def test_pulls_back_off_too():
 @pytest.mark.parametrize(("seconds", "text"), [(10, "10s"), (80, "1m20s"), (300, "5m0s")])
 def test_durations_as_go_prints_them(seconds, text):
     assert go_duration(seconds) == text
+
+
+def test_a_container_that_waits_shows_its_mounts_and_one_that_ran_its_user():
+    mount = {"name": "v", "mountPath": "/v", "readOnly": True}
+    user = {"linux": {"uid": 1, "gid": 2, "supplementalGroups": [2]}}
+    rec = record(mains=("waits", "runs"))
+    for spec in rec.pod["spec"]["containers"]:
+        spec["volumeMounts"] = [mount]
+    runs = container("runs", "running")
+    runs.user = user
+    rec.containers["runs"] = [runs]
+    first, second = status(rec)["containerStatuses"]
+    assert (
+        first["volumeMounts"]
+        == second["volumeMounts"]
+        == [{**mount, "recursiveReadOnly": "Disabled"}]
+    )
+    assert ("user" in first, second["user"]) == (False, user)
+
+
+@pytest.mark.parametrize("resources", [{}, {"limits": {"cpu": "1"}}])
+def test_the_pod_tells_what_it_has_as_a_whole(resources):
+    rec = record(container("main", "running"))
+    rec.pod["spec"]["resources"] = resources
+    assert status(rec)["resources"] == resources

@@ -49,6 +49,7 @@ def pod_status(
         "startTime": old.get("startTime") or times.text(now),
         "qosClass": old.get("qosClass") or qos_class(pod),
         "containerStatuses": containers,
+        "resources": dict(pod["spec"].get("resources") or {}),
     }
     if pod["metadata"].get("generation"):
         status["observedGeneration"] = pod["metadata"]["generation"]
@@ -143,6 +144,7 @@ def _container_status(record: PodRecord, kind: str, spec: Object, runtime: str) 
     if last is None:
         reason = waits.reason if waits else _default_waiting(record, kind)
         status["state"] = {"waiting": _waiting(reason, waits.message if waits else "")}
+        _add_mounts(status, spec)
         return status
     status |= {
         "image": last.image_ref or last.image,
@@ -324,6 +326,12 @@ def _add_resources(status: Object, spec: Object, container: Container) -> None:
     if status["state"].get("running"):
         told = container.resources
         status["resources"] = dict(resources if told is None else told)
+    if container.user:
+        status["user"] = container.user
+    _add_mounts(status, spec)
+
+
+def _add_mounts(status: Object, spec: Object) -> None:
     mounts = [_mount_status(mount) for mount in spec.get("volumeMounts") or ()]
     if mounts:
         status["volumeMounts"] = mounts
