@@ -187,9 +187,8 @@ CASES = [
         f'handler: Invalid value: "A": {LABEL}',
         'scheduling.tolerations[1]: Duplicate value: {"operator":"Exists"}',
     ]),
-    ("leases.coordination.k8s.io", {"spec": {"leaseDurationSeconds": 0, "preferredHolder": "a"}}, [
+    ("leases.coordination.k8s.io", {"spec": {"leaseDurationSeconds": 0}}, [
         "spec.leaseDurationSeconds: Invalid value: 0: must be greater than 0",
-        "spec.preferredHolder: Forbidden: may only be specified if `strategy` is defined",
     ]),
     ("certificatesigningrequests.certificates.k8s.io", {"spec": {"signerName": "x", "expirationSeconds": 1}}, [
         "spec.request: Invalid value: null: PEM block type must be CERTIFICATE REQUEST",

@@ -65,7 +65,7 @@ CREATE_REFUSALS = {
     "a resourceVersion": (
         config_map("b", metadata={"resourceVersion": "1"}),
         400,
-        "BadRequest",
+        "",
         "resourceVersion should not be set on objects to be created",
     ),
     "another namespace": (
@@ -124,7 +124,7 @@ CREATE_REFUSALS = {
 async def test_a_create_is_refused_for(api, body, code, reason, text):
     await create(api)
     status, refusal = await api.request("POST", CONFIG_MAPS, body)
-    assert (status, refusal["reason"]) == (code, reason)
+    assert (status, refusal.get("reason", "")) == (code, reason)
     assert (refusal["kind"], refusal["status"], refusal["code"]) == ("Status", "Failure", code)
     assert text in refusal["message"]
 

@@ -1,5 +1,6 @@
 """list: order, selectors, paging at one revision, expiry, resourceVersion and its match."""
 
+import asyncio
 import base64
 import json
 
@@ -250,10 +251,29 @@ async def test_an_exact_revision_is_listed_as_it_was(api):
     assert listed["metadata"]["resourceVersion"] == revision
 
 
-async def test_a_revision_of_the_future_is_too_large(api):
-    status, refusal = await api.request("GET", f"{CONFIG_MAPS}?resourceVersion=999999")
-    assert status == 504
+@pytest.mark.parametrize("path", [CONFIG_MAPS, f"{CONFIG_MAPS}/a"])
+async def test_a_revision_of_the_future_is_too_large(path):
+    async with running_api(timings=Timings(fresh_within=0.01)) as api:
+        response, data = await api.raw("GET", f"{path}?resourceVersion=999999")
+    refusal = json.loads(data)
+    assert (response.status, response.headers["Retry-After"]) == (504, "1")
     assert refusal["message"].startswith("Too large resource version: 999999, current: ")
+    assert refusal["details"] == {
+        "causes": [{"reason": "ResourceVersionTooLarge", "message": "Too large resource version"}],
+        "retryAfterSeconds": 1,
+    }
+
+
+async def test_a_revision_that_is_about_to_come_is_waited_for(api):
+    _, listed = await api.request("GET", CONFIG_MAPS)
+    soon = int(listed["metadata"]["resourceVersion"]) + 1
+    async with asyncio.TaskGroup() as tasks:
+        asked = tasks.create_task(
+            api.request("GET", f"{CONFIG_MAPS}?resourceVersion={soon}"), name="list"
+        )
+        await create(api, "a")
+    status, listed = asked.result()
+    assert (status, names(listed)) == (200, ["a"])
 
 
 async def test_a_token_cannot_leave_its_namespace(api):

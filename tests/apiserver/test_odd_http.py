@@ -63,6 +63,18 @@ async def test_a_write_is_refused(api, method, rest, kind, body, code, message):
     assert (response.status, status["message"]) == (code, message)
 
 
+async def test_what_no_resource_answers_has_empty_details(api):
+    refusals = [
+        await api.raw("GET", "/apis/apps/v1/nothings"),
+        await api.raw("POST", f"{CONFIG_MAPS}/a", {}),
+        await api.raw("GET", "/nowhere", headers={"Impersonate-User": "bob"}),
+    ]
+    told = [json.loads(data) for _, data in refusals]
+    assert [one["reason"] for one in told] == ["NotFound", "MethodNotAllowed", "Forbidden"]
+    assert all(one["details"] == {} for one in told)
+    assert list(told[0]) == ["kind", "apiVersion", "metadata", "status", "message", "reason", "details", "code"]  # fmt: skip
+
+
 READS = {
     "no such form": (CONFIG_MAPS, "text/xml", 406, ACCEPTED),
     "of a watch": (CONFIG_MAPS + "?watch=1", "image/png", 406, ACCEPTED),

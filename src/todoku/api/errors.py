@@ -140,21 +140,22 @@ class ApiError(Exception):
         super().__init__(message)
         self.message = message
         self.details = details or {}
+        self._told = details is not None  # empty details are told too, if a refusal has any
 
     def status(self) -> Object:
-        """The wire `Status` (meta/v1)."""
+        """The wire `Status` (meta/v1), its fields in the order in which Go writes them."""
         body: Object = {
             "kind": "Status",
             "apiVersion": "v1",
             "metadata": {},
             "status": "Failure",
             "message": self.message,
-            "code": self.code,
         }
         if self.reason:
             body["reason"] = self.reason
-        if self.details:
+        if self.details or self._told:
             body["details"] = self.details
+        body["code"] = self.code
         return body
 
 
@@ -180,7 +181,15 @@ class PathNotFound(NotFound):
     """404 for a path that nobody serves.  The answer is no Status but text, to which clients add what they asked for."""
 
     def __init__(self) -> None:
-        super().__init__("the server could not find the requested resource")
+        super().__init__(_NO_RESOURCE)
+
+
+def no_resource() -> NotFound:
+    """404 for a resource that a served version does not have (NewGenericServerResponse)."""
+    return NotFound(_NO_RESOURCE, details={})
+
+
+_NO_RESOURCE = "the server could not find the requested resource"
 
 
 class AlreadyExists(ApiError):
@@ -248,6 +257,12 @@ class Forbidden(ApiError):
 
 class MethodNotAllowed(ApiError):
     code, reason = 405, "MethodNotAllowed"
+
+
+def no_method() -> MethodNotAllowed:
+    """405 for a method that a path does not take (NewGenericServerResponse)."""
+    text = "the server does not allow this method on the requested resource"
+    return MethodNotAllowed(text, details={})
 
 
 class NotAcceptable(ApiError):
@@ -335,7 +350,7 @@ def from_status(status: Object) -> ApiError:
     known = _BY_REASON.get(reason) if reason else _BY_CODE.get(int(status.get("code", 0)))
     kind = known or ApiError
     error = kind.__new__(kind)
-    ApiError.__init__(error, str(status.get("message", "")), details=status.get("details") or {})
+    ApiError.__init__(error, str(status.get("message", "")), details=status.get("details"))
     error.code = int(status.get("code", kind.code))
     error.reason = reason or kind.reason
     if isinstance(error, Expired):

@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import Any
 
+from todoku.api import internal_pods
 from todoku.api.errors import NULL, Rendered, go_json
-
-Fields: TypeAlias = tuple[tuple[str, str, str], ...]
+from todoku.api.internal_pods import Fields
+from todoku.api.meta import Object
 
 STRUCTS: Mapping[str, Fields] = {
+    **internal_pods.STRUCTS,
     "RoleRef": (("APIGroup", "apiGroup", '""'), ("Kind", "kind", '""'), ("Name", "name", '""')),
     "NonResourceAttributes": (("Path", "path", '""'), ("Verb", "verb", '""')),
     "DeploymentStrategy": (
@@ -302,6 +304,21 @@ def rendered(value: Any, struct: str) -> Rendered:
     return Rendered('"null"') if value is None else Rendered(_struct(value, struct))
 
 
+def rendered_template(template: Object) -> Rendered:
+    """A PodTemplateSpec as its internal type prints."""
+    spec = rendered_pod_spec(template.get("spec") or {}).text
+    metadata = [
+        f"{go_json(field)}:{go_json(value)}"
+        for field, value in internal_pods.template_metadata(template).items()
+    ]
+    return Rendered("{" + ",".join([*metadata, f'"Spec":{spec}']) + "}")
+
+
+def rendered_pod_spec(spec: Object) -> Rendered:
+    """A PodSpec as its internal type prints."""
+    return rendered(internal_pods.internal_spec(spec), "PodSpec")
+
+
 def rendered_list(values: Sequence[Any], struct: str) -> Rendered:
     """A list of wire objects as their internal types print."""
     return Rendered("[" + ",".join(_struct(one, struct) for one in values) + "]")
@@ -310,6 +327,10 @@ def rendered_list(values: Sequence[Any], struct: str) -> Rendered:
 def or_null(value: Any) -> Any:
     """A map or list for a message: absent ones print `null`, not `"null"`."""
     return NULL if value is None else value
+
+
+# Kinds that say what prints for an absent value; a Quantity of nothing is a text.
+_PLAIN = ('""', "0", "false", "null", '"0"')
 
 
 def _struct(value: Mapping[str, Any], struct: str) -> str:
@@ -321,7 +342,7 @@ def _struct(value: Mapping[str, Any], struct: str) -> str:
 
 
 def _field(value: Any, kind: str) -> str:
-    if kind in ('""', "0", "false", "null"):
+    if kind in _PLAIN:
         return kind if value is None else go_json(value)
     if kind.startswith("[]"):
         if value is None:

@@ -234,6 +234,7 @@ class Timings:
     keep_history: float = 300.0
     bookmark_every: float = 60.0
     request_timeout: float = 60.0
+    fresh_within: float = 3.0  # how long a read waits for a revision of the future
     watch_timeout: float = 1800.0  # minimum; each watch gets up to twice that
     shutdown_grace: float = 2.0
 

@@ -142,6 +142,12 @@ CONTROLLERS: dict[str, Sequence[Object]] = {
         rule("create delete get list patch update watch", "apps", "replicasets"),
         rule("get list update watch", "", "pods"),
     ],
+    "device-taint-eviction-controller": [
+        rule("delete get list watch", "", "pods"),
+        rule("patch update", "", "pods/status"),
+        rule(READ, "resource.k8s.io", "deviceclasses devicetaintrules resourceclaims resourceslices"),
+        rule("patch update", "resource.k8s.io", "devicetaintrules/status"),
+    ],
     "disruption-controller": [
         rule(READ, "apps", "deployments replicasets statefulsets"),
         rule(READ, "", "replicationcontrollers pods"),
@@ -247,8 +253,18 @@ CONTROLLERS: dict[str, Sequence[Object]] = {
         rule("list watch", "*", "*"),
         rule("update", "", "resourcequotas/status"),
     ],
+    "route-controller": [rule("list watch", "", "nodes"), rule("patch", "", "nodes/status")],
     "root-ca-cert-publisher": [rule("create update", "", "configmaps")],
+    "selinux-warning-controller": [
+        rule(READ, "", "persistentvolumeclaims persistentvolumes pods"),
+        rule(READ, "storage.k8s.io", "csidrivers"),
+    ],
     "service-account-controller": [rule("create", "", "serviceaccounts")],
+    "service-controller": [
+        rule(READ, "", "services"),
+        rule("patch update", "", "services/status"),
+        rule("list watch", "", "nodes"),
+    ],
     "service-cidrs-controller": [
         rule("get list patch update watch", "networking.k8s.io", "servicecidrs"),
         rule("patch update", "networking.k8s.io", "servicecidrs/finalizers servicecidrs/status"),
@@ -268,6 +284,11 @@ CONTROLLERS: dict[str, Sequence[Object]] = {
         rule(READ, "admissionregistration.k8s.io", "validatingadmissionpolicies"),
         rule("get patch update", "admissionregistration.k8s.io",
              "validatingadmissionpolicies/status"),
+    ],
+    "volumeattributesclass-protection-controller": [
+        rule(READ, "", "persistentvolumeclaims"),
+        rule(READ, "", "persistentvolumes"),
+        rule("get list update watch", "storage.k8s.io", "volumeattributesclasses"),
     ],
     "certificate-controller": [
         rule("delete get list watch", "certificates.k8s.io", "certificatesigningrequests"),

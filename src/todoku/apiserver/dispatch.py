@@ -46,7 +46,7 @@ def _check_verb(context: Context) -> None:
     if info.subresource:
         sub = served.subresources.get(info.subresource)
         if sub is None:
-            raise errors.NotFound("the server could not find the requested resource")
+            raise errors.no_resource()
         verbs = sub.verbs
     misplaced = info.verb == "create" and bool(info.name) != bool(info.subresource)
     if context.served.resource.namespaced and not info.namespace:
@@ -58,9 +58,7 @@ def _check_verb(context: Context) -> None:
             raise errors.MethodNotAllowed(
                 "create not allowed while custom resource definition is terminating"
             )
-        raise errors.MethodNotAllowed(
-            "the server does not allow this method on the requested resource"
-        )
+        raise errors.no_method()
 
 
 def _terminating(crd: Object | None) -> bool:

@@ -41,9 +41,7 @@ class Documents:
     async def answer(self, request: web.BaseRequest, info: RequestInfo) -> web.StreamResponse:
         """Answer a request for no resource.  Raises NotFound, MethodNotAllowed, NotAcceptable."""
         if request.method not in ("GET", "HEAD"):
-            raise errors.MethodNotAllowed(
-                "the server does not allow this method on the requested resource"
-            )
+            raise errors.no_method()
         path = info.path.rstrip("/") or "/"
         text = self._text(request, path)
         if text is not None:
@@ -126,7 +124,7 @@ class Documents:
             path, request.headers.get("Accept", ""), request.query.get("hash", "")
         )
         if document is None:
-            raise errors.NotFound("the server could not find the requested resource")
+            raise errors.no_resource()
         if document.moved:
             return web.Response(status=301, headers={"Location": document.moved})
         cache = "public, immutable" if document.immutable else "no-cache, private"
@@ -146,7 +144,7 @@ class Documents:
 def unserved(group: str) -> errors.NotFound:
     """The refusal of a resource or version that is not there: built-in groups word it themselves."""
     if group in _BUILT_IN:
-        return errors.NotFound("the server could not find the requested resource")
+        return errors.no_resource()
     return errors.PathNotFound()
 
 

@@ -35,7 +35,7 @@ def before_create(served: Served, obj: Object, now: float) -> None:
     """Fill the metadata of a new object in place; its strategy has not been asked yet."""
     metadata = obj["metadata"]
     if metadata.get("resourceVersion"):
-        raise errors.BadRequest("resourceVersion should not be set on objects to be created")
+        raise errors.Unclassified("resourceVersion should not be set on objects to be created")
     for key in ("deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "resourceVersion"):
         metadata.pop(key, None)
     metadata["uid"] = str(uuid.uuid4())

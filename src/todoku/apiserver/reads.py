@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
 from collections.abc import Sequence
@@ -36,14 +37,23 @@ async def _fresh_enough(engine: Engine, context: Context) -> None:
     text = context.query.get("resourceVersion", "")
     wanted = read_revision(text) if text else 0
     if wanted > engine.store.revision:
-        raise too_large(wanted, engine.store.revision)
+        await _reached(engine, wanted)
     if text != "0":
         await engine.cache.wait()
 
 
+async def _reached(engine: Engine, wanted: int) -> None:
+    """A revision of the future may be here soon.  Raises Timeout when it is not (waitUntilFreshAndBlock)."""
+    try:
+        async with asyncio.timeout(engine.config.timings.fresh_within):
+            await engine.cache.wait(wanted)
+    except TimeoutError:
+        raise too_large(wanted, engine.cache.revision) from None
+
+
 def read_revision(text: str) -> int:
     if not text.isascii() or not text.isdigit() or len(text) > 19:
-        raise errors.BadRequest(
+        raise errors.Unclassified(
             f'resourceVersion: Invalid value: "{text}": strconv.ParseUint: parsing "{text}": '
             "invalid syntax"
         )
@@ -168,7 +178,7 @@ def _wanted(context: Context) -> _Wanted:
 def _listed_revision(version: str) -> int:
     try:
         return read_revision(version)
-    except errors.BadRequest as error:
+    except errors.Unclassified as error:
         raise errors.BadRequest(f"invalid resource version: {error.message}") from error
 
 

@@ -50,8 +50,8 @@ def refusal(error: errors.ApiError, *, warnings: Iterable[str] = ()) -> web.Resp
         headers = {"X-Content-Type-Options": "nosniff"}
         return web.Response(text="404 page not found\n", status=error.code, headers=headers)
     headers = {}
-    if isinstance(error, errors.TooManyRequests):
-        headers["Retry-After"] = str(error.retry_after_seconds)
+    if seconds := error.details.get("retryAfterSeconds"):
+        headers["Retry-After"] = str(seconds)
     return body(dumps(error.status()), code=error.code, warnings=warnings, headers=headers)
 
 

@@ -56,7 +56,7 @@ async def answer(engine: Engine, context: Context, request: web.BaseRequest) -> 
         return await _own_kind(engine, context, path)
     action = _ACTIONS.get(path)
     if action is None:
-        raise errors.NotFound("the server could not find the requested resource")
+        raise errors.no_resource()
     return await action(engine, context)
 
 

@@ -197,15 +197,8 @@ def _node_driver_change(new: Object, old: Object) -> list[FieldError]:
     return [invalid(_SPEC / "drivers", shown, "field is immutable")]
 
 
-def _default_csi_node(obj: Object) -> None:
-    spec = obj.setdefault("spec", {})
-    if spec.get("drivers") is None:
-        spec["drivers"] = []
-
-
 CSI_NODE = Rules(
     strategy=Strategy(
-        default=_default_csi_node,
         validate=_validate_csi_node,
         delete_returns_object=True,
         has_status=False,

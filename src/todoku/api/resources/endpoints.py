@@ -151,10 +151,6 @@ def _default_slice(obj: Object) -> None:
             port["name"] = ""
         if not port.get("protocol"):
             port["protocol"] = "TCP"
-    if obj.get("endpoints") is None:
-        obj["endpoints"] = []
-    if obj.get("ports") is None:
-        obj["ports"] = []
 
 
 _ADDRESS_TYPES = ("FQDN", "IPv4", "IPv6")

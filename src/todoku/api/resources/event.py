@@ -32,7 +32,11 @@ def to_core(obj: Object) -> Object:
 
 def from_core(obj: Object) -> Object:
     """A core/v1 Event as events.k8s.io/v1."""
-    out = {_BACK.get(key, key): value for key, value in obj.items()}
+    out = {
+        _BACK.get(key, key): value
+        for key, value in obj.items()
+        if value != "" or key not in ("reportingComponent", "reportingInstance")
+    }
     return {**out, "apiVersion": "events.k8s.io/v1", "kind": "Event"}
 
 

@@ -17,7 +17,7 @@ from todoku.api.errors import (
     too_many,
 )
 from todoku.api.formats import domain_prefixed_path, each
-from todoku.api.internals import or_null, rendered
+from todoku.api.internals import or_null, rendered, rendered_pod_spec, rendered_template
 from todoku.api.meta import Object, copy
 from todoku.api.podspec import validate_template
 from todoku.api.validation import immutable, non_negative, qualified_name_problems
@@ -351,13 +351,15 @@ def _template_change(new: Object, old: Object, path: Path) -> list[FieldError]:
     if template == stored:
         return []
     if not old["spec"].get("suspend"):
-        return [invalid(path / "template", template, "field is immutable")]
+        return [invalid(path / "template", rendered_template(template), "field is immutable")]
     allowed: Object = copy(stored)
     if not (old.get("status") or {}).get("startTime"):
         _allow_placement(template, allowed)
     _allow_resources(template.get("spec") or {}, allowed.setdefault("spec", {}))
     spec = template.get("spec") or {}
-    return immutable(spec, allowed["spec"], path / "template.spec")
+    if spec == allowed["spec"]:
+        return []
+    return [invalid(path / "template.spec", rendered_pod_spec(spec), "field is immutable")]
 
 
 def _allow_placement(template: Object, allowed: Object) -> None:

@@ -223,21 +223,6 @@ def _validate_lease(new: Object, old: Object | None) -> list[FieldError]:
     if transitions is not None and transitions < 0:
         text = "must be greater than or equal to 0"
         problems.append(invalid(_SPEC / "leaseTransitions", transitions, text))
-    return problems + _election(spec)
-
-
-def _election(spec: Object) -> list[FieldError]:
-    """Coordinated leader election."""
-    strategy, path = spec.get("strategy"), _SPEC / "strategy"
-    problems: list[FieldError] = []
-    if strategy is not None and "/" in strategy:
-        texts = validation.qualified_name_problems(strategy)
-        problems += [invalid(path / "strategy", strategy, text) for text in texts]
-    elif strategy not in (None, "OldestEmulationVersion"):
-        problems.append(not_supported(path / "strategy", strategy, ("OldestEmulationVersion",)))
-    if spec.get("preferredHolder") and not strategy:
-        text = "may only be specified if `strategy` is defined"
-        problems.append(forbidden(_SPEC / "preferredHolder", text))
     return problems
 
 

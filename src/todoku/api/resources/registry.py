@@ -10,7 +10,8 @@ from typing import Any
 
 import msgspec
 
-from todoku.api.meta import GroupVersionKind
+from todoku.api import zeros
+from todoku.api.meta import GroupVersionKind, Object
 from todoku.api.resource import Resource, Strategy, Subresource
 from todoku.api.resources.generic import generic_rules
 from todoku.api.resources.names import NAME_RULES
@@ -117,7 +118,7 @@ def _resource(row: dict[str, Any]) -> Resource:
         categories=tuple(row["categories"].split()),
         verbs=tuple(row["verbs"].split()),
         subresources=tuple(_subresource(*one) for one in row["subresources"].items()),
-        strategy=_with_update_rules(rules.strategy, name),
+        strategy=_with_zeros(_with_update_rules(rules.strategy, name), row["schema"]),
         columns=rules.columns,
         row=rules.row,
         row_order=rules.row_order,
@@ -134,6 +135,17 @@ def _with_update_rules(strategy: Strategy, name: str) -> Strategy:
     if not create and blind:
         return strategy
     return replace(strategy, allow_create_on_update=create, allow_unconditional_update=blind)
+
+
+def _with_zeros(strategy: Strategy, schema: str) -> Strategy:
+    """A typed object has Go's zero values from the moment it is decoded."""
+    own, fill = strategy.default, zeros.filler(schema)
+
+    def default(obj: Object) -> None:
+        own(obj)
+        fill(obj)
+
+    return replace(strategy, default=default)
 
 
 def _subresource(name: str, data: dict[str, str]) -> Subresource:

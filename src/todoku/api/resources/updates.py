@@ -23,6 +23,7 @@ VERSIONED_UPDATES = frozenset(
         "apiservices.apiregistration.k8s.io",
         "csidrivers.storage.k8s.io",
         "csinodes.storage.k8s.io",
+        "csistoragecapacities.storage.k8s.io",
         "customresourcedefinitions.apiextensions.k8s.io",
         "leases.coordination.k8s.io",
         "mutatingadmissionpolicies.admissionregistration.k8s.io",

@@ -22,6 +22,7 @@ from todoku.apiserver.admission.pods import DefaultTolerationSeconds, Priority, 
 from todoku.apiserver.admission.policies import Policies
 from todoku.apiserver.admission.policy_params import PolicyParams
 from todoku.apiserver.admission.quota import ResourceQuota
+from todoku.apiserver.admission.resizes import PodResizeValidator
 from todoku.apiserver.admission.service_account import ServiceAccount
 from todoku.apiserver.admission.storage import (
     DefaultIngressClass,
@@ -52,6 +53,7 @@ def builtin(objects: Objects) -> list[AdmissionPlugin]:
         RuntimeClass(objects),
         DefaultIngressClass(objects),
         PodTopologyLabels(objects),
+        PodResizeValidator(objects),
     ]
 
 
