@@ -326,3 +326,11 @@ async def test_a_certificate_request_keeps_who_asked_not_who_it_says(api):
     assert {key: made["spec"].get(key) for key in ("username", "groups", "extra")} == {
         key: me.get(key) for key in ("username", "groups", "extra")
     }
+
+
+async def test_a_namespace_is_labelled_with_its_name_even_if_the_server_gives_it(api):
+    code, made = await api.request(
+        "POST", "/api/v1/namespaces", {"metadata": {"generateName": "ns-"}}
+    )
+    assert code == 201
+    assert made["metadata"]["labels"] == {"kubernetes.io/metadata.name": made["metadata"]["name"]}

@@ -327,3 +327,12 @@ async def test_a_client_reads_the_answer_to_a_thousand_unknown_fields(api):
     assert response.status == 201
     assert 1 < len(response.headers.getall("Warning")) <= 80
     assert len(response.headers) < 100
+
+
+@pytest.mark.parametrize(
+    "path", ["/version", "/api/v1/namespaces", "/nowhere", "/api/v1/pods?watch=1"]
+)
+async def test_the_server_does_not_name_its_software(api, path):
+    async with api.session.get(api.url + path) as response:
+        assert "Server" not in response.headers
+        assert "Date" in response.headers

@@ -78,13 +78,21 @@ class TinyApi:
         obj = obj | {"metadata": obj["metadata"] | {"resourceVersion": str(self.revision)}}
         self._record("DELETED", obj)
 
+    def tell(self, event: Any) -> None:
+        """Send watchers something of the test's own."""
+        self.revision += 1
+        self._tell(event)
+
     def compact(self) -> None:
         self.oldest = self.revision
         self.history.clear()
 
     def _record(self, kind: str, obj: dict[str, Any]) -> None:
         typed = {"apiVersion": "v1", "kind": "ConfigMap"} | obj
-        self.history.append((self.revision, {"type": kind, "object": typed}))
+        self._tell({"type": kind, "object": typed})
+
+    def _tell(self, event: Any) -> None:
+        self.history.append((self.revision, event))
         self._changed.set()
         self._changed = asyncio.Event()
 

@@ -97,6 +97,22 @@ async def test_an_object_replaced_while_nobody_looked_is_told_as_deleted_and_add
     assert told == ["ADDED a", "DELETED a", "ADDED a"]
 
 
+NONSENSE = {
+    "no event": {"kind": "FlunderList", "items": []},
+    "no object": ["ADDED"],
+    "no version": {"type": "ADDED", "object": {"metadata": {"name": "x"}}},
+    "no name": {"type": "ADDED", "object": {"metadata": {"resourceVersion": "9"}}},
+}
+
+
+@pytest.mark.parametrize("event", NONSENSE.values(), ids=NONSENSE)
+async def test_an_event_that_makes_no_sense_does_not_end_the_informer(api, informer, event):
+    await informer.synced()
+    api.tell(event)
+    api.put("b")
+    await informer.until(lambda: informer.get(Key("default", "b")) is not None)
+
+
 async def test_a_failing_subscriber_does_not_stop_the_cache(api, informer, caplog):
     def fail(event: object) -> None:
         raise RuntimeError("bug")

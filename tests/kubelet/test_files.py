@@ -120,6 +120,7 @@ def test_files_change_all_at_once(tmp_path):
     (b"2026-01-01T00:00:00Z stdout P hel", LogOptions(), b"hel"),
     (b"2026-01-01T00:00:00Z stderr F e", LogOptions(stream="Stdout"), None),
     (b"2026-01-01T00:00:00Z stdout F h", LogOptions(timestamps=True), b"2026-01-01T00:00:00Z h\n"),
+    (b"2026-01-01T00:00:00.1+00:00 stdout F h", LogOptions(timestamps=True), b"2026-01-01T00:00:00.1Z h\n"),
     (b"2026-01-01T00:00:00Z stdout F h", LogOptions(since=4e9), None),
     (b"garbage", LogOptions(), None),
 ])  # fmt: skip

@@ -13,7 +13,10 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from aiohttp import web
+from aiohttp.hdrs import SERVER
+from aiohttp.http import SERVER_SOFTWARE, StreamWriter
 from aiohttp.http_exceptions import HttpProcessingError
+from multidict import CIMultiDict
 
 HEAD_SECONDS = 32.0  # kube-apiserver's ReadHeaderTimeout
 IDLE_SECONDS = 90.0
@@ -71,10 +74,24 @@ class Connections(web.Server):
     def request_arrived(self, handler: web.RequestHandler) -> None:
         self._silent.pop(handler, None)
 
-    def _request(self, *parts: Any) -> web.BaseRequest:
-        self.request_arrived(parts[2])  # message, payload, protocol, …
-        request: web.BaseRequest = self._make_request(*parts)
+    def _request(
+        self,
+        message: Any,
+        payload: Any,
+        protocol: web.RequestHandler,
+        writer: StreamWriter,
+        task: asyncio.Task[None],
+    ) -> web.BaseRequest:
+        self.request_arrived(protocol)
+        nameless = StreamWriter(protocol, writer.loop, None, _without_our_name)
+        request: web.BaseRequest = self._make_request(message, payload, protocol, nameless, task)
         return request
+
+
+async def _without_our_name(headers: CIMultiDict[str]) -> None:
+    """kube-apiserver sends no `Server`; what stands behind the proxy may send its own."""
+    if headers.get(SERVER) is SERVER_SOFTWARE:
+        del headers[SERVER]
 
 
 def _logger() -> logging.Logger:

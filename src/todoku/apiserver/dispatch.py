@@ -47,7 +47,7 @@ def _check_verb(context: Context) -> None:
         sub = served.subresources.get(info.subresource)
         if sub is None:
             raise errors.no_resource()
-        verbs = sub.verbs
+        verbs = (*sub.verbs, "options") if info.subresource == "proxy" else sub.verbs
     misplaced = info.verb == "create" and bool(info.name) != bool(info.subresource)
     if context.served.resource.namespaced and not info.namespace:
         misplaced = info.verb not in ("list", "watch")  # all that the path of all namespaces has

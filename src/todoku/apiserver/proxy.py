@@ -1,15 +1,17 @@
 """pods/proxy, services/proxy and nodes/proxy: HTTP through the API server to a pod, a Service's pod or a kubelet.
 
-The answer passes as it is, but for absolute links: `Location` headers and the links of HTML pages are led back
-through the proxy.  Source: k8s.io/apimachinery util/proxy.
+The request passes with the client's own `Host`; the answer passes as it is, but for CORS headers, which would speak for
+this server, and for absolute links: `Location` headers and the links of HTML pages are led back through the proxy.
+Source: k8s.io/apimachinery util/proxy.
 """
 
 from __future__ import annotations
 
 import asyncio
-import re
+import gzip
 import ssl
-from collections.abc import Mapping
+import zlib
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from urllib.parse import quote, urlsplit
 
@@ -22,6 +24,7 @@ from todoku.api.errors import ApiError, BadRequest, ServiceUnavailable
 from todoku.api.meta import Object
 from todoku.apiserver.config import Connector, Objects
 from todoku.apiserver.kubelets import Kubelets, place_of, why
+from todoku.apiserver.page_links import rewrite_links
 from todoku.apiserver.request import RequestInfo, User
 from todoku.apiserver.service_endpoints import endpoints_of
 from todoku.apiserver.streaming import relay
@@ -37,11 +40,17 @@ _HOP_BY_HOP = frozenset(
     }
 )  # fmt: skip
 # The client's credentials are for us, not for what lies behind.
-_PRIVATE = frozenset({"authorization", "host"})
-_LINK = re.compile(
-    rb"""(\b(?:action|background|cite|codebase|data|formaction|href|icon|longdesc|manifest|poster|profile|src)\s*=\s*)(["'])([^"']*)\2""",
-    re.IGNORECASE,
-)
+_PRIVATE = frozenset({"authorization", "x-forwarded-for"})
+_NOT_PASSED_BACK = frozenset(
+    {
+        "access-control-allow-credentials", "access-control-allow-headers", "access-control-allow-methods",
+        "access-control-allow-origin",
+    }
+)  # fmt: skip
+_CODECS: Mapping[str, tuple[Callable[[bytes], bytes], Callable[[bytes], bytes]]] = {
+    "": (bytes, bytes),
+    "gzip": (gzip.decompress, gzip.compress),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +77,7 @@ class Named:
     port: str
 
     @staticmethod
-    def of(text: str) -> Named:
+    def of(text: str, kind: str) -> Named:
         """Raises BadRequest."""
         parts = text.split(":")
         if len(parts) == 1:
@@ -77,7 +86,7 @@ class Named:
             return Named("", parts[0], parts[1])
         if len(parts) == 3 and parts[0] in ("http", "https"):
             return Named(parts[0], parts[1], parts[2])
-        raise BadRequest(f'invalid proxy request "{text}"')
+        raise BadRequest(f'invalid {kind} request "{text}"')
 
 
 def connectors(proxy: Proxy) -> Mapping[str, Connector]:
@@ -102,10 +111,9 @@ class Proxy:
         """Send the request on to `rest` (path and query as the client wrote them) of the target."""
         if "upgrade" in request.headers.get("Connection", "").lower():
             return await self._upgrade(request, target, rest)
-        if not rest or rest.startswith("?"):
-            location = f"{request.path}/{rest}"
-            return web.Response(status=301, headers={"Location": location})
-        url = URL(f"{target.scheme}://{target.authority}{rest}", encoded=True)
+        if moved := _to_the_root(request, rest):
+            return moved
+        url = URL(f"{target.scheme}://{target.authority}{_rooted(rest)}", encoded=True)
         try:
             async with self._pool().request(
                 request.method,
@@ -123,7 +131,9 @@ class Proxy:
         self, request: web.BaseRequest, target: Target, rest: str
     ) -> web.StreamResponse:
         """As `forward`, with the server's own client certificate."""
-        url = URL(f"https://{target.authority}{rest or '/'}", encoded=True)
+        if moved := _to_the_root(request, rest):
+            return moved
+        url = URL(f"https://{target.authority}{_rooted(rest)}", encoded=True)
         try:
             async with self.kubelets.session().request(
                 request.method,
@@ -150,7 +160,7 @@ class Proxy:
             raise unreachable(target, error) from error
         _, writer = backend
         try:
-            writer.write(_upgrade_head(request, target, rest or "/"))
+            writer.write(_upgrade_head(request, _rooted(rest)))
             await writer.drain()
             return await relay(request, backend, unreachable(target, EOFError("unexpected EOF")))
         finally:
@@ -181,7 +191,7 @@ class _ToPod:
     async def connect(
         self, request: web.BaseRequest, *, user: User, info: RequestInfo, parent: Object
     ) -> web.StreamResponse:
-        named = Named.of(info.name)
+        named = Named.of(info.name, "pod")
         address = (parent.get("status") or {}).get("podIP")
         if not address:
             raise BadRequest("address not allowed")
@@ -199,7 +209,7 @@ class _ToService:
     async def connect(
         self, request: web.BaseRequest, *, user: User, info: RequestInfo, parent: Object
     ) -> web.StreamResponse:
-        named = Named.of(info.name)
+        named = Named.of(info.name, "service")
         found = endpoints_of(self._proxy.objects, info.namespace, named.name, named.port)
         target = Target(named.scheme or "http", found[0].host, found[0].port, _prefix(info))
         return await self._proxy.forward(request, target, _rest(request, info))
@@ -212,7 +222,7 @@ class _ToNode:
     async def connect(
         self, request: web.BaseRequest, *, user: User, info: RequestInfo, parent: Object
     ) -> web.StreamResponse:
-        named = Named.of(info.name)
+        named = Named.of(info.name, "node")
         place = place_of(parent)
         if named.port and named.port != str(place.port):
             if not named.port.isdigit():
@@ -236,6 +246,17 @@ def _prefix(info: RequestInfo) -> str:
     return f"/api/{info.version}{where}/{info.resource}/{quote(info.name, safe=':')}/proxy"
 
 
+def _to_the_root(request: web.BaseRequest, rest: str) -> web.Response | None:
+    """Relative links of a page need a path that ends in a slash; other methods go to the root without being sent there."""
+    if request.method not in ("GET", "HEAD") or rest.startswith("/"):
+        return None
+    return web.Response(status=301, headers={"Location": f"{request.path}/{rest}"})
+
+
+def _rooted(rest: str) -> str:
+    return rest if rest.startswith("/") else f"/{rest}"
+
+
 def _rest(request: web.BaseRequest, info: RequestInfo) -> str:
     """What follows `/proxy` in the request line, still escaped, with the query."""
     path, _, query = request.raw_path.partition("?")
@@ -257,21 +278,18 @@ def _forwarded(request: web.BaseRequest) -> list[tuple[str, str]]:
 
 
 def _forwarding(request: web.BaseRequest) -> list[tuple[str, str]]:
-    found = [
-        ("X-Forwarded-Uri", request.raw_path),
-        ("X-Forwarded-Host", request.host),
-        ("X-Forwarded-Proto", "https"),
-    ]
-    if request.remote:
-        found.append(("X-Forwarded-For", request.remote))
+    found = [("X-Forwarded-Uri", request.path)]
+    passed = [*request.headers.getall("X-Forwarded-For", ()), *filter(None, [request.remote])]
+    if passed:
+        found.append(("X-Forwarded-For", ", ".join(passed)))
     return found
 
 
-def _upgrade_head(request: web.BaseRequest, target: Target, rest: str) -> bytes:
+def _upgrade_head(request: web.BaseRequest, rest: str) -> bytes:
     headers = [
         (name, value) for name, value in request.headers.items() if name.lower() not in _PRIVATE
     ]
-    lines = [f"{request.method} {rest} HTTP/1.1", f"Host: {target.authority}"]
+    lines = [f"{request.method} {rest} HTTP/1.1"]
     lines += [f"{name}: {value}" for name, value in [*headers, *_forwarding(request)]]
     return "\r\n".join([*lines, "", ""]).encode("latin-1")
 
@@ -279,16 +297,16 @@ def _upgrade_head(request: web.BaseRequest, target: Target, rest: str) -> bytes:
 async def _answer(
     request: web.BaseRequest, answer: aiohttp.ClientResponse, target: Target
 ) -> web.StreamResponse:
-    headers = [
-        (name, value) for name, value in answer.headers.items() if name.lower() not in _HOP_BY_HOP
-    ]
+    left_out = _HOP_BY_HOP | _NOT_PASSED_BACK
     headers = [
         (name, led_back(value, target, request.host) if name.lower() == "location" else value)
-        for name, value in headers
+        for name, value in answer.headers.items()
+        if name.lower() not in left_out
     ]
-    if _is_plain_html(answer):
-        body = await answer.content.read(_MAX_HTML_BYTES)
-        rewritten = rewrite_html(body, target, request.host)
+    codec = _CODECS.get(answer.headers.get("Content-Encoding", ""))
+    if answer.content_type == "text/html" and codec and "Location" not in answer.headers:
+        body = await _whole(answer)
+        rewritten = _rewritten(body, codec, target, request.host) if body else body
         kept = [(name, value) for name, value in headers if name.lower() != "content-length"]
         return web.Response(status=answer.status, headers=_multi(kept), body=rewritten)
     response = web.StreamResponse(status=answer.status, headers=_multi(headers))
@@ -305,19 +323,27 @@ def _multi(headers: list[tuple[str, str]]) -> Mapping[str, str]:
     return CIMultiDict(headers)
 
 
-def _is_plain_html(answer: aiohttp.ClientResponse) -> bool:
-    return answer.content_type == "text/html" and not answer.headers.get("Content-Encoding")
+async def _whole(answer: aiohttp.ClientResponse) -> bytes:
+    body = bytearray()
+    async for piece in answer.content.iter_any():
+        body += piece
+        if len(body) > _MAX_HTML_BYTES:
+            raise ServiceUnavailable(f"the page is longer than {_MAX_HTML_BYTES} bytes")
+    return bytes(body)
 
 
-def rewrite_html(body: bytes, target: Target, request_host: str) -> bytes:
-    """Lead the absolute links of a page back through the proxy."""
-
-    def change(match: re.Match[bytes]) -> bytes:
-        link = match[3].decode("utf-8", "surrogateescape")
-        changed = led_back(link, target, request_host)
-        return match[1] + match[2] + changed.encode("utf-8", "surrogateescape") + match[2]
-
-    return _LINK.sub(change, body)
+def _rewritten(
+    body: bytes,
+    codec: tuple[Callable[[bytes], bytes], Callable[[bytes], bytes]],
+    target: Target,
+    request_host: str,
+) -> bytes:
+    decode, encode = codec
+    try:
+        page = decode(body)
+    except (OSError, EOFError, zlib.error):
+        return body  # not what its header says
+    return encode(rewrite_links(page, lambda link: led_back(link, target, request_host)))
 
 
 def led_back(link: str, target: Target, request_host: str) -> str:
@@ -329,7 +355,7 @@ def led_back(link: str, target: Target, request_host: str) -> str:
     elsewhere = parts.netloc and parts.netloc not in (target.authority, target.host, request_host)
     if elsewhere or not parts.path.startswith("/") or parts.path.startswith(target.prefix):
         return link
-    scheme, netloc = ("https", request_host) if parts.netloc or parts.scheme else ("", "")
+    scheme, netloc = parts[:2] if parts.netloc == request_host else ("", "")
     return parts._replace(scheme=scheme, netloc=netloc, path=target.prefix + parts.path).geturl()
 
 

@@ -55,7 +55,9 @@ def _port_of(spec: Object, asked: str, service: str) -> Object:
     for one in ports:
         if asked in (str(one.get("port")), one.get("name")) or (not asked and len(ports) == 1):
             return one
-    raise ServiceUnavailable(f'no service port "{asked}" found for service "{service}"')
+    if asked.isdigit():
+        raise ServiceUnavailable(f'no service port {asked} found for service "{service}"')
+    raise no_endpoints(f"{service}:{asked}" if asked else service)
 
 
 def slices_of(objects: Objects, namespace: str, name: str) -> Iterator[Object]:

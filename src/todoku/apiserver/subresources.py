@@ -65,7 +65,8 @@ async def _connect(
 ) -> web.StreamResponse:
     about = context
     if context.info.subresource == "proxy":  # named `scheme:NAME:port`
-        about = replace(context, info=replace(context.info, name=Named.of(context.info.name).name))
+        named = Named.of(context.info.name, context.info.resource.removesuffix("s"))
+        about = replace(context, info=replace(context.info, name=named.name))
     cached = await reads.get(engine, about)
     parent = context.served.view(cached)
     if context.info.subresource != "log":

@@ -263,10 +263,10 @@ class Client:
             if opened is not None:
                 opened()
             async for line in response.lines():
-                event = msgspec.json.decode(line)
-                if event["type"] == "ERROR":
-                    raise errors.from_status(event["object"])
-                yield WatchEvent(event["type"], event["object"])
+                event = _watch_event(line)
+                if event.type == "ERROR":
+                    raise errors.from_status(event.object)
+                yield event
 
     @asynccontextmanager
     async def raw(
@@ -416,6 +416,18 @@ def _delete_options(
     if not options:
         return None
     return {"kind": "DeleteOptions", "apiVersion": "v1"} | options
+
+
+def _watch_event(line: bytes) -> WatchEvent:
+    """Raises ValueError for what is none: an extension API server may send anything."""
+    try:
+        event = msgspec.json.decode(line)
+        told = WatchEvent(str(event["type"]), event["object"])
+        if told.type == "ERROR" or told.object["metadata"]["resourceVersion"]:
+            return told
+    except (msgspec.DecodeError, LookupError, TypeError) as error:
+        raise ValueError(f"no watch event: {line[:100]!r}") from error
+    raise ValueError(f"a watch event without resourceVersion: {line[:100]!r}")
 
 
 def _target(path: str, query: Mapping[str, str]) -> str:

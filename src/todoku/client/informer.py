@@ -141,6 +141,11 @@ class Informer:
                 note = log.debug if isinstance(error, Unreachable) else log.warning
                 note("Cannot follow", resource=self.resource, error=error)
                 await asyncio.sleep(_RETRY.delay(failures))
+            except Exception as error:  # an extension API server may answer anything
+                failures += 1
+                log.warning("Cannot understand", resource=self.resource, error=repr(error))
+                self.resource_version = ""
+                await asyncio.sleep(_RETRY.delay(failures))
             finally:
                 self.following_since = None
 

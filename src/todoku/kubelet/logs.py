@@ -30,7 +30,7 @@ def render(line: bytes, options: LogOptions) -> bytes | None:
         return None
     if options.since is not None and _time(stamp) < options.since:
         return None
-    prefix = stamp + b" " if options.timestamps else b""
+    prefix = stamp.replace(b"+00:00", b"Z") + b" " if options.timestamps else b""
     return prefix + text + (b"" if tag.startswith(b"P") else b"\n")
 
 

@@ -1,5 +1,9 @@
 """pods/proxy, services/proxy, nodes/proxy: HTTP through the API server."""
 
+import gzip
+import json
+from urllib.parse import urlsplit
+
 import aiohttp
 import pytest
 from aiohttp import web
@@ -7,7 +11,8 @@ from aiohttp import web
 from tests.kubelet.streaming.local_node import running_api_for_nodes, running_node
 from tests.support.apiserver import loopback_socket
 from todoku.api.errors import BadRequest
-from todoku.apiserver.proxy import Named, Target, led_back, rewrite_html
+from todoku.apiserver.page_links import rewrite_links
+from todoku.apiserver.proxy import Named, Target, led_back
 
 TARGET = Target("http", "10.1.1.1", 80, "/api/v1/namespaces/d/pods/p/proxy")
 PREFIX = TARGET.prefix
@@ -22,12 +27,12 @@ NAMES = {
 
 @pytest.mark.parametrize(("text", "named"), NAMES.items(), ids=NAMES)
 def test_names_may_carry_scheme_and_port(text, named):
-    assert Named.of(text) == named
+    assert Named.of(text, "pod") == named
 
 
 def test_other_names_are_refused():
-    with pytest.raises(BadRequest, match="invalid proxy request"):
-        Named.of("ftp:web:21")
+    with pytest.raises(BadRequest, match='invalid service request "ftp:web:21"'):
+        Named.of("ftp:web:21", "service")
 
 
 LINKS = {
@@ -35,7 +40,8 @@ LINKS = {
     "the root": ("/", f"{PREFIX}/"),
     "relative": ("page", "page"),
     "another host": ("http://example.com/a", "http://example.com/a"),
-    "the target itself": ("http://10.1.1.1:80/a?b=c", f"https://api:6443{PREFIX}/a?b=c"),
+    "the target itself": ("http://10.1.1.1:80/a?b=c", f"{PREFIX}/a?b=c"),
+    "the host that was asked": ("http://api:6443/a", f"http://api:6443{PREFIX}/a"),
     "led back already": (f"{PREFIX}/a", f"{PREFIX}/a"),
     "no link at all": ("http://[", "http://["),
 }
@@ -46,11 +52,31 @@ def test_links_lead_back_through_the_proxy(link, wanted):
     assert led_back(link, TARGET, "api:6443") == wanted
 
 
-def test_html_links_are_rewritten_and_nothing_else():
-    page = b'<a href="/x">/x</a> <img src=\'/y.png\'> <a href="z">'
-    assert rewrite_html(page, TARGET, "api") == (
-        f'<a href="{PREFIX}/x">/x</a> <img src=\'{PREFIX}/y.png\'> <a href="z">'.encode()
-    )
+PAGES = {
+    "a link and its text": ('<a href="/x">/x</a>', '<a href="#/x">/x</a>'),
+    "single quotes": ("<img src='/y.png'>", "<img src='#/y.png'>"),
+    "no quotes": ("<A class=b HREF=/y>", "<A class=b HREF=#/y>"),
+    "another attribute": ('<a data-href="/x" title="/x">', '<a data-href="/x" title="/x">'),
+    "not a link of this tag": ('<div href="/x">', '<div href="/x">'),
+    "a comment": ('<!-- <a href="/x"> -->', '<!-- <a href="/x"> -->'),
+    "a script": (
+        '<script src="/s">x = \'<a href="/x">\'</script><a href="/x">',
+        '<script src="#/s">x = \'<a href="/x">\'</script><a href="#/x">',
+    ),
+    "a tag in an attribute": ('<a alt="<b>" href="/x">', '<a alt="<b>" href="#/x">'),
+    "a tag that does not end": ('<a href="/x" <a href="/y">', '<a href="/x" <a href="#/y">'),
+}
+
+
+@pytest.mark.parametrize(("page", "wanted"), PAGES.values(), ids=PAGES)
+def test_only_links_of_a_page_are_rewritten(page, wanted):
+    assert rewrite_links(page.encode(), lambda link: f"#{link}").decode() == wanted
+
+
+@pytest.mark.parametrize("piece", [b"<a ", b"<!-- ", b"<a '", b"<script>", b" href=", b'<a "'])
+def test_a_hostile_page_costs_no_more_than_its_length(piece):
+    page = piece * 50_000
+    assert rewrite_links(page, str.upper) == page
 
 
 class Site:
@@ -61,6 +87,7 @@ class Site:
         self.port = self._sock.getsockname()[1]
         app = web.Application()
         app.router.add_get("/page", self._page)
+        app.router.add_get("/zipped", self._zipped)
         app.router.add_get("/moved", self._moved)
         app.router.add_get("/ws", self._socket)
         app.router.add_route("*", "/{rest:.*}", self._echo)
@@ -77,12 +104,19 @@ class Site:
         told = {
             "method": request.method, "path": request.path_qs, "body": await request.text(),
             "authorization": request.headers.get("Authorization"), "x": request.headers.get("X-Mine"),
-            "forwarded": request.headers.get("X-Forwarded-Uri"),
+            "forwarded": request.headers.get("X-Forwarded-Uri"), "host": request.host,
         }  # fmt: skip
-        return web.json_response(told, status=202, headers={"X-Theirs": "yes"})
+        headers = {"X-Theirs": "yes", "Access-Control-Allow-Origin": "*"}
+        return web.json_response(told, status=202, headers=headers)
 
     async def _page(self, request):
         return web.Response(text='<a href="/other">', content_type="text/html")
+
+    async def _zipped(self, request):
+        page = gzip.compress(b'<a href="/other">')
+        return web.Response(
+            body=page, content_type="text/html", headers={"Content-Encoding": "gzip"}
+        )
 
     async def _moved(self, request):
         return web.Response(status=302, headers={"Location": "/elsewhere"})
@@ -118,8 +152,6 @@ async def test_every_method_passes_with_path_query_body_and_headers(proxied, met
         method, f"{base}/a%2Fb/c?d=e&d=f", body, content_type="text/plain",
         headers={"X-Mine": "1", "Authorization": "Basic eA=="} if method == "GET" else {"X-Mine": "1"},
     )  # fmt: skip
-    import json
-
     told = json.loads(data)
     assert response.status == 202
     assert response.headers["X-Theirs"] == "yes"
@@ -127,14 +159,27 @@ async def test_every_method_passes_with_path_query_body_and_headers(proxied, met
     assert told["body"] == ("" if method == "GET" else "some body")
     assert told["x"] == "1"
     assert told["authorization"] is None
-    assert told["forwarded"] == f"{base}/a%2Fb/c?d=e&d=f"
+    assert told["forwarded"] == f"{base}/a/b/c"
+    assert told["host"] == urlsplit(api.url).netloc, "the client's own"
+    assert "Access-Control-Allow-Origin" not in response.headers
 
 
-async def test_without_a_trailing_slash_the_client_is_sent_there(proxied):
+@pytest.mark.parametrize("method", ["GET", "HEAD"])
+async def test_without_a_trailing_slash_a_reader_is_sent_there(proxied, method):
     api, base = proxied
-    async with api.session.get(api.url + base, allow_redirects=False) as response:
-        assert response.status == 301
-        assert response.headers["Location"] == f"{base}/"
+    for start in (base, "/api/v1/nodes/n1/proxy"):
+        url = f"{api.url}{start}?a=b"
+        async with api.session.request(method, url, allow_redirects=False) as response:
+            assert response.status == 301
+            assert response.headers["Location"] == f"{start}/?a=b"
+
+
+@pytest.mark.parametrize("method", ["DELETE", "OPTIONS", "PATCH", "POST", "PUT"])
+async def test_without_a_trailing_slash_other_methods_reach_the_root(proxied, method):
+    api, base = proxied
+    response, data = await api.raw(method, f"{base}?method={method}")
+    assert response.status == 202
+    assert json.loads(data)["path"] == f"/?method={method}"
 
 
 async def test_redirects_and_pages_lead_back(proxied):
@@ -142,6 +187,8 @@ async def test_redirects_and_pages_lead_back(proxied):
     async with api.session.get(f"{api.url}{base}/moved", allow_redirects=False) as response:
         assert response.headers["Location"] == f"{base}/elsewhere"
     _, page = await api.raw("GET", f"{base}/page")
+    assert page == f'<a href="{base}/other">'.encode()
+    _, page = await api.raw("GET", f"{base}/zipped")
     assert page == f'<a href="{base}/other">'.encode()
 
 
@@ -170,6 +217,10 @@ async def test_a_service_without_endpoints_is_unavailable(proxied):
     await api.request("POST", "/api/v1/namespaces/default/services", body)
     code, status = await api.request("GET", "/api/v1/namespaces/default/services/s/proxy/")
     assert (code, status["message"]) == (503, 'no endpoints available for service "s"')
+    code, status = await api.request("GET", "/api/v1/namespaces/default/services/s:81/proxy/")
+    assert (code, status["message"]) == (503, 'no service port 81 found for service "s"')
+    code, status = await api.request("GET", "/api/v1/namespaces/default/services/s:web/proxy/")
+    assert (code, status["message"]) == (503, 'no endpoints available for service "s:web"')
 
 
 async def test_a_nodes_kubelet_is_reached_with_the_servers_certificate(proxied):

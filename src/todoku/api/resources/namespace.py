@@ -15,6 +15,7 @@ FINALIZER = "kubernetes"
 
 
 def _default(obj: Object) -> None:
+    """Labels a namespace with its name; one that has still to get a name is labelled when it is prepared."""
     metadata = obj["metadata"]
     if metadata.get("name"):
         labels = metadata.get("labels") or {}
@@ -23,6 +24,7 @@ def _default(obj: Object) -> None:
 
 
 def _prepare_create(obj: Object) -> None:
+    _default(obj)
     obj["status"] = {"phase": "Active"}
     spec = obj.get("spec") or {}
     finalizers = list(spec.get("finalizers") or ())
