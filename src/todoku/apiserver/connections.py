@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from aiohttp import web
+from aiohttp.abc import AbstractStreamWriter
 from aiohttp.hdrs import SERVER
 from aiohttp.http import SERVER_SOFTWARE, StreamWriter
 from aiohttp.http_exceptions import HttpProcessingError
@@ -79,11 +80,11 @@ class Connections(web.Server):
         message: Any,
         payload: Any,
         protocol: web.RequestHandler,
-        writer: StreamWriter,
+        writer: AbstractStreamWriter,
         task: asyncio.Task[None],
     ) -> web.BaseRequest:
         self.request_arrived(protocol)
-        nameless = StreamWriter(protocol, writer.loop, None, _without_our_name)
+        nameless = StreamWriter(protocol, asyncio.get_running_loop(), None, _without_our_name)
         request: web.BaseRequest = self._make_request(message, payload, protocol, nameless, task)
         return request
 
