@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from todoku.api.errors import ApiError, BadRequest, Invalid, TooLarge
-from todoku.api.patches import json_patch, merge_patch
+from todoku.api.patches import DoesNotApply, json_patch, merge_patch
 
 # The examples of RFC 7386, appendix A.
 RFC_7386 = [
@@ -82,3 +82,71 @@ def test_any_json_patch_is_applied_or_refused(patch):
         json_patch({"a": {"b": 1}, "l": [1, 2]}, patch)
     except ApiError:
         pass
+
+
+FAILURES = {
+    "add under nothing": ({"op": "add", "path": "/x/y", "value": 1}, 'add operation does not apply: doc is missing path: "/x/y": missing value'),
+    "add to the document": ({"op": "add", "path": "", "value": 1}, 'add operation does not apply: doc is missing path: "": missing value'),
+    "add without a path": ({"op": "add"}, "add operation failed to decode path: missing value"),
+    "add beyond the end": ({"op": "add", "path": "/l/3", "value": 1}, "error in add for path: '/l/3': Unable to access invalid index: 3: invalid index"),
+    "replace what is not there": ({"op": "replace", "path": "/b", "value": 1}, "replace operation does not apply: doc is missing key: /b: missing value"),
+    "remove what is not there": ({"op": "remove", "path": "/a/x"}, "error in remove for path: '/a/x': Unable to remove nonexistent key: x: missing value"),
+    "remove beyond the end": ({"op": "remove", "path": "/l/2"}, "error in remove for path: '/l/2': Unable to access invalid index: 2: invalid index"),
+    "move from nowhere": ({"op": "move", "from": "/x/y", "path": "/z"}, "move operation does not apply: doc is missing from path: /x/y: missing value"),
+    "move into itself": ({"op": "move", "from": "/a", "path": "/a/b"}, "move operation does not apply: doc is missing destination path: /a/b: missing value"),
+    "copy from nowhere": ({"op": "copy", "from": "/b", "path": "/z"}, "error in copy for from: '/b': unable to get nonexistent key: b: missing value"),
+    "a pointer without a slash": ({"op": "test", "path": "a", "value": 1}, "test operation does not apply: is missing path: a: missing value"),
+    "true is not 1": ({"op": "test", "path": "/l/0", "value": True}, "testing value /l/0 failed: test failed"),
+    "no such operation": ({"op": "fly", "path": "/a"}, "Unexpected kind: fly"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("operation", "why"), FAILURES.values(), ids=FAILURES)
+def test_an_operation_that_does_not_fit_says_why(operation, why):
+    with pytest.raises(DoesNotApply) as refused:
+        json_patch({"a": {"b": 1}, "l": [1, 2]}, [operation])
+    assert refused.value.why == why
+
+
+def test_an_index_may_count_from_the_end_and_null_is_what_is_missing():
+    operations = [
+        {"op": "test", "path": "/none", "value": None},
+        {"op": "add", "path": "/l/-1", "value": 3},
+        {"op": "remove", "path": "/l/-3"},
+    ]
+    assert json_patch({"l": [1, 2]}, operations) == {"l": [2, 3]}
+
+
+def test_what_is_copied_is_another_value_afterwards():
+    operations = [
+        {"op": "copy", "from": "/a", "path": "/b"},
+        {"op": "add", "path": "/b/x", "value": 1},
+    ]
+    assert json_patch({"a": {}}, operations) == {"a": {}, "b": {"x": 1}}
+
+
+def test_copies_that_double_the_document_come_to_an_end():
+    start = {"op": "add", "path": "/a", "value": {"x": "y" * 1000}}
+    doubling = [{"op": "copy", "from": "/a", "path": f"/a/{n}"} for n in range(9000)]
+    with pytest.raises(DoesNotApply) as refused:
+        json_patch({}, [start, *doubling])
+    assert refused.value.why.startswith("unable to copy, the accumulated size increase of copy is")
+
+
+def test_moves_make_nothing_deeper_than_a_body_may_be():
+    deeper = [
+        {"op": "add", "path": "/y", "value": {}},
+        {"op": "move", "from": "/x", "path": "/y/y"},
+        {"op": "move", "from": "/y", "path": "/x"},
+    ]
+    for times in (300, 3000):
+        with pytest.raises(DoesNotApply) as refused:
+            json_patch({"x": {}}, deeper * times)
+        assert refused.value.why == "exceeded max depth"
+
+
+def test_the_last_of_many_operations_fails_as_fast_as_the_first():
+    large = {"data": {str(number): "x" for number in range(2000)}}
+    fits = [{"op": "test", "path": "/data/1", "value": "x"}] * 9999
+    with pytest.raises(DoesNotApply):
+        json_patch(large, [*fits, {"op": "test", "path": "/data/1", "value": "y"}])

@@ -75,3 +75,24 @@ def test_any_text_is_read_or_refused(text):
 
 def test_equal_values_are_interchangeable():
     assert len({parse("1"), parse("1000m"), Quantity(Fraction(1), "binary")}) == 1
+
+
+LONG = {
+    "digits": ("1" * 100_000, str(2**63 - 1)),
+    "leading zeros": ("0" * 100_000 + "12", "12"),
+    "a fraction": ("0." + "1" * 100_000, "111111112n"),
+    "a tiny fraction": ("0." + "0" * 100_000 + "1", "1n"),
+    "zeros at the end": ("1." + "0" * 100_000, "1"),
+    "an exponent": ("1e" + "0" * 100_000 + "3", "1e3"),
+}
+
+
+@pytest.mark.parametrize(("text", "canonical_text"), LONG.values(), ids=LONG)
+def test_texts_of_any_length_are_read(text, canonical_text):
+    assert canonical(text) == canonical_text
+
+
+@pytest.mark.parametrize("exponent", ["9" * 100_000, "-" + "9" * 100_000, str(2**63)])
+def test_an_exponent_beyond_64_bits_is_no_suffix(exponent):
+    with pytest.raises(QuantityError, match="unable to parse quantity's suffix"):
+        parse("1e" + exponent)

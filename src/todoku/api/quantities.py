@@ -20,8 +20,12 @@ _DECIMAL_BY_EXPONENT = {exponent: suffix for suffix, exponent in _DECIMAL.items(
 FORM_ERROR = (
     "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'"
 )
+_BAD_SUFFIX = "unable to parse quantity's suffix"
+_INT64 = range(-(2**63), 2**63)
 _NANO = Fraction(1, 10**9)
 _MAX = Fraction(2**63 - 1)
+_MAX_DIGITS, _MAX_POWER = 500, 1500
+_MAX_REMEMBERED = 64  # characters; longer texts are read again each time rather than kept
 
 
 class QuantityError(ValueError):
@@ -77,19 +81,39 @@ class Quantity:
 ZERO = Quantity(Fraction(0))
 
 
-@functools.lru_cache(maxsize=4096)
 def _parse_text(text: str) -> Quantity:
+    return _remembered(text) if len(text) <= _MAX_REMEMBERED else _parsed(text)
+
+
+def _parsed(text: str) -> Quantity:
     if not text:
         raise QuantityError(FORM_ERROR)
     match = _FORM.fullmatch(text)
     if not match:
         raise QuantityError(_explain(text))
     sign, whole, fraction, bare, suffix = match.groups()
-    digits = (whole or "0") + "." + (fraction or bare or "0")
-    value = Fraction(digits)
+    value = _amount(whole or "", fraction or bare or "")
     form, scale = _scale(suffix)
     value = value * scale * (-1 if sign == "-" else 1)
     return Quantity(_bounded(value), form)
+
+
+_remembered = functools.lru_cache(maxsize=4096)(_parsed)
+
+
+def _amount(whole: str, fraction: str) -> Fraction:
+    """The number that the digits before and after the point make.
+
+    Of very many only the first count, and whether the others are all zero, which decides about rounding.
+    """
+    digits = (whole + fraction).lstrip("0")
+    power = -len(fraction)
+    if len(digits) > _MAX_DIGITS:
+        rest = digits[_MAX_DIGITS:]
+        power += len(rest) - 1
+        digits = digits[:_MAX_DIGITS] + ("1" if rest.strip("0") else "0")
+    power = max(-_MAX_POWER, min(_MAX_POWER, power))  # beyond every bound either way
+    return Fraction(int(digits or "0")) * Fraction(10) ** power
 
 
 def parse(text: str | int | float) -> Quantity:
@@ -101,7 +125,7 @@ def parse(text: str | int | float) -> Quantity:
 
 def canonical(text: str | int | float) -> str:
     """The canonical text of a quantity: `1000m` is `1`, `1024Ki` is `1Mi`.  Raises QuantityError."""
-    if isinstance(text, str):
+    if isinstance(text, str) and len(text) <= _MAX_REMEMBERED:
         return _canonical_text(text)
     return str(parse(text))
 
@@ -112,6 +136,10 @@ def _canonical_text(text: str) -> str:
 
 
 @functools.lru_cache(maxsize=4096)
+def _remembered_milli(text: str) -> str:
+    return _canonical_milli(text)
+
+
 def _canonical_milli(text: str) -> str:
     quantity = _parse_text(text)
     if (quantity.value * 1000).denominator != 1:
@@ -123,7 +151,8 @@ def canonical_milli(text: str | int | float) -> str:
     """The canonical text with nothing finer than thousandths, rounded up: amounts of resources."""
     if isinstance(text, bool):
         raise QuantityError(FORM_ERROR)
-    return _canonical_milli(text if isinstance(text, str) else repr(text))
+    text = text if isinstance(text, str) else repr(text)
+    return (_remembered_milli if len(text) <= _MAX_REMEMBERED else _canonical_milli)(text)
 
 
 def is_quantity(value: object) -> bool:
@@ -136,7 +165,7 @@ def is_quantity(value: object) -> bool:
 
 def _explain(text: str) -> str:
     if re.fullmatch(r"[+-]?(\d+\.?\d*|\.\d+)[eEinumkKMGTP]*[+-]?\d*", text):
-        return "unable to parse quantity's suffix"
+        return _BAD_SUFFIX
     return FORM_ERROR
 
 
@@ -145,7 +174,9 @@ def _scale(suffix: str) -> tuple[str, Fraction]:
         return "binary", Fraction(2 ** _BINARY[suffix])
     if suffix in _DECIMAL:
         return "decimal", Fraction(10) ** _DECIMAL[suffix]
-    exponent = int(suffix[1:])
+    sign, digits = suffix[1] if suffix[1] in "+-" else "", suffix[1:].lstrip("+-").lstrip("0")
+    if len(digits) > 19 or (exponent := int(f"{sign}{digits or 0}")) not in _INT64:
+        raise QuantityError(_BAD_SUFFIX)
     if abs(exponent) > 400:  # beyond every bound; do not build astronomic numbers
         exponent = 400 if exponent > 0 else -400
     return "exponent", Fraction(10) ** exponent

@@ -20,6 +20,7 @@ from todoku.apiserver.encoding import dumps
 from todoku.apiserver.negotiation import JSON, PROTOBUF, YAML
 from todoku.wire import protobuf
 
+MAX_STRICT_PROBLEMS = 100  # as many as Go's strict decoder tells of
 MAX_YAML_NODES = 1_000_000
 MAX_YAML_DEPTH = (
     200  # as deep as the JSON parser goes; the C parser recurses without a limit of its own
@@ -323,6 +324,8 @@ def checked(
         problems = [*duplicates, *unknown]
         if duplicates and unknown and context.served.custom is None and media == JSON:
             problems = decoding.in_order(context.body, problems)
+        if media == JSON and context.served.custom is None:
+            problems = problems[:MAX_STRICT_PROBLEMS]
         if problems and mode == "Strict":
             if duplicates and media == YAML:
                 problems = [_yaml_duplicates(duplicates), *unknown]

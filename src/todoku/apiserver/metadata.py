@@ -5,6 +5,8 @@ from __future__ import annotations
 import uuid
 from collections.abc import Mapping
 
+import msgspec
+
 from todoku.api import errors, names, times
 from todoku.api.errors import FieldError
 from todoku.api.meta import Object
@@ -13,6 +15,7 @@ from todoku.apiserver.catalog import Served
 MODIFIED = (
     "the object has been modified; please apply your changes to the latest version and try again"
 )
+_sorted = msgspec.json.Encoder(order="sorted").encode
 _OWN = ("kind", "apiVersion", "metadata", "status")
 _SYSTEM = ("uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds")
 
@@ -52,15 +55,16 @@ def merge_owners(obj: Object, warnings: list[str], *, admitted: bool = False) ->
     references = obj["metadata"].get("ownerReferences") or ()
     if len(references) < 2:
         return
-    kept: list[Object] = []
+    kept: dict[bytes, Object] = {}
     again: list[str] = []
     for one in references:
-        if one in kept:
+        text = _sorted(one)
+        if text in kept:
             again.append(one.get("uid", ""))
         else:
-            kept.append(one)
+            kept[text] = one
     if again:
-        obj["metadata"]["ownerReferences"] = kept
+        obj["metadata"]["ownerReferences"] = list(kept.values())
         when = " after mutating admission happens" if admitted else ""
         warnings.append(
             f".metadata.ownerReferences contains duplicate entries{when}; API server dedups owner references in"

@@ -4,22 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-import jsonpatch
-import jsonpointer
-
 from todoku.api.errors import BadRequest, Invalid, TooLarge
 from todoku.api.meta import Object, copy
+from todoku.api.patches import operations
 
 MAX_OPERATIONS = 10_000
-_FAILURES = (
-    jsonpatch.JsonPatchException,
-    jsonpointer.JsonPointerException,
-    KeyError,
-    IndexError,
-    TypeError,
-    ValueError,
-    AttributeError,
-)
+MAX_DEPTH = 200  # as of bodies
+_TOO_DEEP = "exceeded max depth"
 _REJECTED = "the server rejected our request due to an error in our request"
 
 
@@ -36,24 +27,42 @@ def merge_patch(value: Any, patch: Any) -> Any:
     return out
 
 
-def json_patch(obj: Object, operations: Any) -> Any:
-    """`obj` after the operations, in order, all or none.
+def json_patch(obj: Object, patch: Any) -> Any:
+    """`obj` after the operations of the patch, in order, all or none.
 
     Raises BadRequest for what is no JSON patch, TooLarge beyond 10,000 operations, Invalid when one does not fit
     the object (a missing path, a failed test).
     """
-    if not isinstance(operations, list) or not all(isinstance(one, dict) for one in operations):
+    if not isinstance(patch, list) or not all(isinstance(one, dict) for one in patch):
         raise BadRequest(
             "error decoding patch: json: cannot unmarshal object into Go value of type []handlers.jsonPatchOp"
         )
-    if len(operations) > MAX_OPERATIONS:
-        text = f"The allowed maximum operations in a JSON patch is {MAX_OPERATIONS}, got {len(operations)}"
+    if len(patch) > MAX_OPERATIONS:
+        text = (
+            f"The allowed maximum operations in a JSON patch is {MAX_OPERATIONS}, got {len(patch)}"
+        )
         raise TooLarge(f"Request entity too large: {text}")
     try:
-        return jsonpatch.JsonPatch(operations).apply(obj, in_place=False)
-    except _FAILURES as error:
-        why, tested = _failed_operation(obj, operations)
-        raise DoesNotApply(why, tested=tested) from error
+        result = operations.run(copy(obj), patch)
+    except operations.Failed as error:
+        raise DoesNotApply(str(error), tested=error.tested) from error
+    except RecursionError as error:
+        raise DoesNotApply(_TOO_DEEP, tested=False) from error
+    if _depth(result) > MAX_DEPTH:
+        raise DoesNotApply(_TOO_DEEP, tested=False)
+    return result
+
+
+def _depth(value: Any) -> int:
+    """How many maps and lists are inside each other.  Moves can make more of them than any body may have."""
+    depth, level = 0, [value]
+    while level:
+        level = [one for one in level if isinstance(one, dict | list)]
+        depth += bool(level)
+        level = [
+            child for one in level for child in (one.values() if isinstance(one, dict) else one)
+        ]
+    return depth
 
 
 class DoesNotApply(Invalid):
@@ -63,32 +72,3 @@ class DoesNotApply(Invalid):
         super().__init__(_REJECTED)
         self.why = why
         self.tested = tested
-
-
-def _failed_operation(obj: Object, operations: list[Object]) -> tuple[str, bool]:
-    """The first operation that fails, in words, and whether it is a test."""
-    for one in operations:
-        try:
-            obj = jsonpatch.JsonPatch([one]).apply(obj, in_place=False)
-        except _FAILURES:
-            return _worded(obj, one), one.get("op") == "test"
-    return "invalid operation", False
-
-
-def _worded(obj: Object, operation: Object) -> str:
-    kind, path = operation.get("op"), str(operation.get("path", ""))
-    parent, _, key = path.rpartition("/")
-    missing = jsonpointer.resolve_pointer(obj, parent, None) is None
-    if kind == "test":
-        return f"testing value {path} failed: test failed"
-    if kind == "remove" and not missing:
-        return f"error in remove for path: '{path}': Unable to remove nonexistent key: {key}: missing value"
-    if kind in ("add", "remove"):
-        return f'{kind} operation does not apply: doc is missing path: "{path}": missing value'
-    if kind == "replace":
-        what = "path" if missing else "key"
-        return f"replace operation does not apply: doc is missing {what}: {path}: missing value"
-    if kind in ("copy", "move"):
-        source = operation.get("from", "")
-        return f"{kind} operation does not apply: doc is missing from path: {source}: missing value"
-    return f"Unexpected kind: {kind}"

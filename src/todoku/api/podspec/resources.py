@@ -191,10 +191,15 @@ def _within_limit(
     return []
 
 
+_MAX_LISTINGS = 100
+
+
 def _claim_names(wanted: Sequence[Object], claims: Collection[str], path: Path) -> list[FieldError]:
     """Claims of a container name claims of its pod, each once (validateResourceClaimNames)."""
     problems: list[FieldError] = []
     names: set[str] = set()
+    requests: dict[str, int] = {}  # how many requests of a claim are named
+    unknown = 0
     for index, claim in enumerate(wanted):
         at, name, request = path / index, claim.get("name") or "", claim.get("request") or ""
         if not name:
@@ -211,11 +216,15 @@ def _claim_names(wanted: Sequence[Object], claims: Collection[str], path: Path) 
             if key in names:
                 problems.append(duplicate(at, key))
             elif not request:
-                problems += [duplicate(at, name) for one in names if one.startswith(f"{name}/")]
+                problems += [duplicate(at, name)] * requests.get(name, 0)
+            if request and key not in names:
+                requests[name] = requests.get(name, 0) + 1
             names.add(key)
         if name not in claims:
             text = "must be one of the names in pod.spec.resourceClaims"
-            text += f": {', '.join(sorted(claims))}" if claims else " which is empty"
+            if unknown < _MAX_LISTINGS:  # all of many names with each of many problems is too much
+                text += f": {', '.join(sorted(claims))}" if claims else " which is empty"
+            unknown += 1
             problems.append(not_found_field(at, name, text))
     return problems
 

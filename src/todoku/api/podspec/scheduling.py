@@ -241,8 +241,9 @@ def spread_problems(constraints: Sequence[Object], path: Path) -> list[FieldErro
     pairs = [
         (one.get("topologyKey") or "", one.get("whenUnsatisfiable") or "") for one in constraints
     ]
+    last = {pair: index for index, pair in enumerate(pairs)}
     for index, one in enumerate(constraints):
-        problems += _spread(one, path / index, repeated=pairs[index] in pairs[index + 1 :])
+        problems += _spread(one, path / index, repeated=last[pairs[index]] > index)
     return problems
 
 
@@ -285,11 +286,12 @@ def _spread_label_keys(one: Object, path: Path) -> list[FieldError]:
         problems.append(forbidden(path, text))
     problems += _label_keys(keys, path)
     known = set((selector or {}).get("matchLabels") or ())
+    places = {key: index for index, key in reversed(list(enumerate(keys)))}
     for expression in (selector or {}).get("matchExpressions") or ():
         key = expression.get("key") or ""
-        if key in keys and key in known:
+        if key in places and key in known:
             text = "exists in both matchLabelKeys and labelSelector"
-            problems.append(invalid(path / list(keys).index(key), key, text))
+            problems.append(invalid(path / places[key], key, text))
         known.add(key)
     return problems
 
@@ -314,9 +316,11 @@ def _apply(term: Object, labels: Mapping[str, str]) -> None:
     selector = term.get("labelSelector")
     if selector is None:
         return
-    for field, operator in LABEL_KEYS:
-        for key in term.get(field) or ():
-            if key in labels:
-                expression = {"key": key, "operator": operator, "values": [labels[key]]}
-                found = [*(selector.get("matchExpressions") or ()), expression]
-                selector["matchExpressions"] = found
+    found = [
+        {"key": key, "operator": operator, "values": [labels[key]]}
+        for field, operator in LABEL_KEYS
+        for key in term.get(field) or ()
+        if key in labels
+    ]
+    if found:
+        selector["matchExpressions"] = [*(selector.get("matchExpressions") or ()), *found]

@@ -99,9 +99,11 @@ def _networks(networks: Sequence[str], kept: Sequence[str]) -> list[FieldError]:
     if len(networks) > 2 or families != {4, 6}:
         text = "may specify no more than one CIDR for each IP family"
         problems.append(invalid(path, list(networks), text))
+    seen: set[str] = set()
     for index, network in enumerate(networks):
-        if network in networks[:index]:
+        if network in seen:
             problems.append(duplicate(path / index, network))
+        seen.add(network)
     return problems
 
 

@@ -280,18 +280,47 @@ def _hides(variable: Object, name: str) -> bool:
 def _ports(containers: Sequence[tuple[Object, Path]]) -> list[str]:
     """The same port of the pod, or of its host, named twice."""
     found: list[str] = []
-    seen: dict[tuple[object, object], list[tuple[Object, Path]]] = {}
+    seen: dict[tuple[object, object], _Taken] = {}
     for container, at in containers:
         for index, port in enumerate(container.get("ports") or ()):
             where = at / "ports" / index
             if port.get("hostIP") and not port.get("hostPort"):
                 found.append(f"{where}: hostIP set without hostPort: {_go_port(port)}")
-            others = seen.setdefault((port.get("containerPort"), port.get("protocol")), [])
-            for other, place in others:
-                if text := _clash(port, other):
-                    found.append(f"{where}: {text} port definition with {place}")
-            others.append((port, where))
+            key = port.get("containerPort"), port.get("protocol")
+            taken = seen.setdefault(key, _Taken())
+            for text, place in taken.clashes(port) if len(found) < _MAX_PORTS else ():
+                found.append(f"{where}: {text} port definition with {place}")
+            taken.add(port, where)
     return found
+
+
+# Every port may clash with every other; an answer has room for fewer warnings than these.
+_MAX_PORTS = 500
+
+
+class _Taken:
+    """The definitions of one port so far, by what they take of the host."""
+
+    def __init__(self) -> None:
+        self._places: dict[int, dict[str, list[tuple[int, Path]]]] = {}
+        self._count = 0
+
+    def add(self, port: Object, where: Path) -> None:
+        host, ip = port.get("hostPort") or 0, port.get("hostIP") or ""
+        places = self._places.setdefault(host, {}).setdefault(ip, [])
+        places.append((self._count, where))
+        self._count += 1
+
+    def clashes(self, port: Object) -> Iterator[tuple[str, Path]]:
+        """What is wrong with the port beside which others, in their order."""
+        host, ip = port.get("hostPort") or 0, port.get("hostIP") or ""
+        found: list[tuple[int, Path, str]] = []
+        for taken in (host, 0) if host else self._places:
+            by_ip = self._places.get(taken) or {}
+            for other in dict.fromkeys((ip, "")) if host and ip and taken else by_ip:
+                text = _clash(host, ip, taken, other)
+                found += [(order, where, text) for order, where in by_ip.get(other, ())]
+        return ((text, where) for _, where, text in sorted(found, key=lambda one: one[0]))
 
 
 def _go_port(port: Object) -> str:
@@ -303,13 +332,7 @@ def _go_port(port: Object) -> str:
     return "{" + " ".join(f"{shown}:{port.get(key, none)}" for shown, key, none in fields) + "}"
 
 
-def _clash(port: Object, other: Object) -> str:
-    host, taken = port.get("hostPort") or 0, other.get("hostPort") or 0
-    ip, other_ip = port.get("hostIP") or "", other.get("hostIP") or ""
+def _clash(host: int, ip: str, taken: int, other_ip: str) -> str:
     if host == taken and ip == other_ip:
         return "duplicate"
-    if not host or not taken:
-        return "overlapping"
-    if host == taken and bool(ip) != bool(other_ip):
-        return "dangerously ambiguous"
-    return ""
+    return "overlapping" if not host or not taken else "dangerously ambiguous"
