@@ -25,6 +25,7 @@ from todoku.lab.keeper import Child, end, ended, keep
 from todoku.lab.paths import Paths
 from todoku.lab.places import namespaces_of
 from todoku.lab.power import Machines
+from todoku.lab.readiness import Phases, until_ready
 from todoku.lab.sockets import api_listeners, recovered
 from todoku.lab.state import Run, State
 from todoku.lab.topology import LAN, Topology
@@ -34,7 +35,6 @@ from todoku.linux.process import ProcessId, set_name
 log = logs.get(__name__)
 
 _GRACE_SECONDS = 3.0
-_LAST_LINES = 12
 
 
 class Supervisor:
@@ -102,14 +102,14 @@ class Supervisor:
         Given up or failed, a lab that was down is down again: deleted if it is new, stopped if it is not.
         """
         async with self.changing:
-            clock = _Clock()
+            phases = Phases()
             boots = not self.up
             late = ""
             try:
                 if boots:
-                    await self._boot(progress, clock)
+                    await self._boot(progress, phases)
                 if request.get("wait", True):
-                    late = await self._wait_until_ready(progress, clock)
+                    late = await self._wait_until_ready(progress, phases)
                 else:
                     self._ready_later()
             except BaseException:
@@ -118,14 +118,14 @@ class Supervisor:
                 raise
             self.lasting.ready = True
             state.write_state(self.paths, self.lasting)
-            return {"seconds": clock.total(), "phases": clock.phases, "late": late}
+            return {"seconds": phases.total(), "phases": phases.seconds, "late": late}
 
-    async def _boot(self, progress: Progress, clock: _Clock) -> None:
+    async def _boot(self, progress: Progress, phases: Phases) -> None:
         progress("making certificates and machines")
         self.run.booted = time.time()
         self.record()
         await to_the_end(self._make())
-        clock.lap("machines")
+        phases.lap("machines")
         progress("starting the API server, controllers and node agents")
         self.up = True
         for child in self.children.values():
@@ -153,54 +153,25 @@ class Supervisor:
         pki.ensure(self.paths, self.topology)
         pki.write_kubeconfigs(self.paths, self.topology, self.lasting.port)
 
-    async def _wait_until_ready(self, progress: Progress, clock: _Clock) -> str:
-        """Run the child that applies DNS and waits for Ready; its lines are our progress.
-
-        Returns what is not Ready although the time is over, or "".
-        """
+    async def _wait_until_ready(self, progress: Progress, phases: Phases) -> str:
+        """What is not Ready although the time is over, or ""."""
         nodes = [node.name for node in self.topology.nodes if self.machines.powered(node.name)]
         if not self.machines.powered(self.topology.control_plane.name):
             raise Refused("the control plane's power is off")
-        ours, theirs = os.pipe2(os.O_CLOEXEC)
-        reader, transport = await _pipe_reader(ours)
-        try:
-            process = await self.forks.child(
-                "ready",
-                "todoku.lab.children.ready:main",
-                ready(self.paths, self.topology, nodes, since=self.run.booted),
-                namespaces=self._inside_lab(),
-                log=self.paths.log("ready"),
-                descriptors=[theirs],
-            )
-        finally:
-            os.close(theirs)
-        try:
-            last = ""
-            while line := (await reader.readline()).decode().strip():
-                last = line
-                if line.startswith("lap "):
-                    clock.lap(line[4:])
-                elif line.startswith("late "):
-                    return line[5:]
-                elif line != "done":
-                    progress(line)
-            if last != "done":
-                raise Refused(f"the lab does not become ready\n{self._last_words('ready')}")
-            return ""
-        finally:
-            transport.close()
-            await asyncio.to_thread(process.kill)
-
-    def _last_words(self, child: str) -> str:
-        """The end of a child's log: a lab that is undone takes the log with it."""
-        text = self.paths.log(child).read_text(errors="replace")
-        return "\n".join(text.splitlines()[-_LAST_LINES:])
+        return await until_ready(
+            self.forks,
+            self._inside_lab(),
+            ready(self.paths, self.topology, nodes, since=self.run.booted),
+            self.paths.log("ready"),
+            progress=progress,
+            phases=phases,
+        )
 
     def _ready_later(self) -> None:
         """Nobody waits; but labels and DNS are to be applied all the same."""
 
         async def work() -> None:
-            late = await self._wait_until_ready(log.info, _Clock())
+            late = await self._wait_until_ready(log.info, Phases())
             if late:
                 log.warning("Not ready in time", what=late)
 
@@ -479,31 +450,6 @@ class Supervisor:
             if not child.place or child.place in self.machines.inits:
                 self._start(child)
         self.record()
-
-
-class _Clock:
-    """How long each phase took, in seconds."""
-
-    def __init__(self) -> None:
-        self._began = self._last = time.monotonic()
-        self.phases: dict[str, float] = {}
-
-    def lap(self, name: str) -> None:
-        now = time.monotonic()
-        self.phases[name] = round(now - self._last, 3)
-        self._last = now
-
-    def total(self) -> float:
-        return round(time.monotonic() - self._began, 3)
-
-
-async def _pipe_reader(descriptor: int) -> tuple[asyncio.StreamReader, asyncio.ReadTransport]:
-    reader = asyncio.StreamReader()
-    loop = asyncio.get_running_loop()
-    transport, _ = await loop.connect_read_pipe(
-        lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(descriptor, "rb", 0)
-    )
-    return reader, transport
 
 
 def _own_id() -> ProcessId:
