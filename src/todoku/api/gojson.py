@@ -15,6 +15,13 @@ _LITERALS = {ord("t"): b"true", ord("f"): b"false", ord("n"): b"null"}
 _END = "unexpected end of JSON input"
 
 
+def kind(value: object) -> str:
+    """What encoding/json calls a decoded value that it cannot unmarshal."""
+    if value is None:
+        return "null"
+    return {dict: "object", list: "array", str: "string", bool: "bool"}.get(type(value), "number")
+
+
 def syntax_error(raw: bytes) -> str | None:
     """Go's message for the first byte that cannot be; None for what is JSON."""
     try:

@@ -11,7 +11,7 @@ from typing import Any
 
 import yaml
 
-from todoku.api import decoding, errors, goformat, keeping, schemas
+from todoku.api import decoding, errors, goformat, gojson, keeping, schemas
 from todoku.api.meta import GroupVersionKind, Object, gvk_of
 from todoku.api.schemas import Type
 from todoku.apiserver import custom_bodies
@@ -134,20 +134,12 @@ def _object(value: Any) -> Object:
     if not isinstance(value, dict):
         raise errors.BadRequest(
             "couldn't get version/kind; json parse error: json: cannot unmarshal"
-            f" {_go_word(value)} into Go value of type {_TYPE_META}"
+            f" {gojson.kind(value)} into Go value of type {_TYPE_META}"
         )
     return value
 
 
 _TYPE_META = r'struct { APIVersion string "json:\"apiVersion,omitempty\""; Kind string "json:\"kind,omitempty\"" }'
-
-
-def _go_word(value: Any) -> str:
-    if isinstance(value, list):
-        return "array"
-    if isinstance(value, bool):
-        return "bool"
-    return "string" if isinstance(value, str) else "null" if value is None else "number"
 
 
 def read_object(context: Context, kind: GroupVersionKind | None = None) -> Object:
@@ -232,7 +224,7 @@ def settle_kind(obj: Object, wanted: GroupVersionKind, *, custom: bool = False) 
     elif not isinstance(metadata, dict):
         raise errors.BadRequest(
             f'{word} in version "{wanted.version}" cannot be handled as a {word}: json: cannot'
-            f" unmarshal {_go_word(metadata)} into Go struct field {word}.metadata of type"
+            f" unmarshal {gojson.kind(metadata)} into Go struct field {word}.metadata of type"
             " v1.ObjectMeta"
         )
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-from todoku.api import decoding, errors, patches, schemas
+from todoku.api import decoding, errors, gojson, patches, schemas
 from todoku.api.meta import GroupVersionKind, Object
 from todoku.api.patches.fieldsets import FieldError as FieldSetError
 from todoku.api.schemas import Type
@@ -87,9 +87,8 @@ def _read(context: Context, type_: Type) -> tuple[Make, Patched]:
         duplicates = [f"json patch {one}" for one in duplicates]
         return build(document, type_), Patched(tuple(duplicates))
     if not isinstance(document, dict):
-        word = {list: "array", str: "string", bool: "bool"}.get(type(document), "number")
         raise errors.BadRequest(
-            f"{prefix}json: cannot unmarshal {word} into Go value of type map[string]interface {{}}"
+            f"{prefix}json: cannot unmarshal {gojson.kind(document)} into Go value of type map[string]interface {{}}"
         )
     strategic = document if build is _strategic else None
     return build(document, type_), Patched(tuple(duplicates), strategic)

@@ -141,13 +141,11 @@ def _json_problem(data: Object, key: str, path: Path) -> list[FieldError]:
         if found is None or isinstance(found, dict):
             return []
         text = (
-            f"json: cannot unmarshal {_GO_KINDS[type(found)]} into Go value of type"
+            f"json: cannot unmarshal {gojson.kind(found)} into Go value of type"
             " map[string]interface {}"
         )
     return [invalid(path.key(key), "<secret contents redacted>", text)]
 
-
-_GO_KINDS = {list: "array", str: "string", int: "number", float: "number", bool: "bool"}
 
 SECRET = Rules(
     strategy=Strategy(
