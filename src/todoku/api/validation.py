@@ -12,7 +12,6 @@ from typing import Any, TypeAlias
 
 from todoku.api.errors import FieldError, Path, duplicate, forbidden, invalid, required, too_long
 from todoku.api.meta import Object, gvk_of
-from todoku.api.times import is_time
 
 NameRule: TypeAlias = Callable[[str], list[str]]
 
@@ -429,14 +428,6 @@ def config_map_key_problems(value: str) -> list[str]:
     elif value.startswith(".."):
         problems.append("must not start with '..'")
     return problems
-
-
-def time_problems(value: Any, path: Path) -> list[FieldError]:
-    return (
-        []
-        if value is None or is_time(value)
-        else [invalid(path, value, "must be a valid RFC 3339 time")]
-    )
 
 
 def duplicates(values: Sequence[Any], path: Path) -> list[FieldError]:

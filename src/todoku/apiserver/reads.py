@@ -12,7 +12,6 @@ import msgspec
 
 from todoku.api import errors
 from todoku.apiserver import conversion, keys, options
-from todoku.apiserver.catalog import Served
 from todoku.apiserver.context import Context, Engine
 from todoku.apiserver.encoding import Cached, cached, dumps
 from todoku.apiserver.predicates import Predicate
@@ -211,8 +210,3 @@ def _expired(context: Context, wanted: _Wanted, gone: Compacted) -> errors.ApiEr
         " the time the first chunk was returned and now may show up in the list.",
         continue_token=write_token(_INCONSISTENT, wanted.after),
     )
-
-
-def table_served(served: Served) -> bool:
-    """Whether the resource can be shown as a table: whatever can be listed."""
-    return "list" in served.resource.verbs

@@ -95,10 +95,6 @@ class Informer:
             handler(WatchEvent("ADDED", obj))
         return lambda: self._handlers.remove(handler)
 
-    @property
-    def has_synced(self) -> bool:
-        return self._synced.is_set()
-
     async def synced(self) -> None:
         """Wait until the first list is in the cache."""
         await self._synced.wait()

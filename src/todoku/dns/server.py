@@ -22,7 +22,6 @@ log = logs.get(__name__)
 _CACHED_QUESTIONS = 10_000
 _TCP_IDLE_SECONDS = 10.0
 _TCP_CONNECTIONS = 200
-_TCP_BYTES = 65_535
 
 Send = Callable[[bytes], None]
 

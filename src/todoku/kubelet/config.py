@@ -21,7 +21,6 @@ class Timings:
     backoff_reset: float = 600.0
     retry: float = 1.0  # a failed sandbox or volume
     housekeeping: float = 2.0
-    token_refresh: float = 60.0
 
 
 KUBERNETES = Timings(lease_renew=10.0, lease_duration=40, node_status=300.0, retry=10.0)

@@ -42,7 +42,6 @@ class Context:
     bounding: tuple[str, ...]
     memory_bytes: int
     ledger: Ledger = field(default_factory=Ledger)
-    pull_secrets: Callable[[Object], Sequence[Object]] = field(default=lambda _: ())
 
     @property
     def runtime_name(self) -> str:

@@ -11,7 +11,6 @@ import shutil
 import signal
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -35,14 +34,6 @@ log = logs.get(__name__)
 Json = dict[str, Any]
 _TERMINATION_LIMIT = 4096
 _LOG_TAIL_LIMIT, _LOG_TAIL_LINES = 2048, 80
-
-
-@dataclass(frozen=True, slots=True)
-class Prepared:
-    """A container that was created and waits to be started."""
-
-    container: Container
-    variables: Mapping[str, str]
 
 
 class Runner:

@@ -312,7 +312,3 @@ def log_files(name: str) -> list[Path]:
     _existing(name)
     folder = Paths(name).logs
     return sorted(folder.glob("*.log")) if folder.exists() else []
-
-
-def is_root() -> bool:
-    return os.geteuid() == 0

@@ -161,12 +161,6 @@ class Containers:
         except (FileNotFoundError, ValueError):
             return None
 
-    def monitor_pid(self, container: str) -> int | None:
-        try:
-            return int((self.control(container) / "conmon.pid").read_text())
-        except (FileNotFoundError, ValueError):
-            return None
-
     def exit(self, container: str) -> tuple[int, float] | None:
         """The exit code and the time of the end (UNIX seconds), or None while there is no exit file."""
         path = self.exits / container

@@ -13,8 +13,6 @@ IN_CLOSE_WRITE: Final = 0x8
 IN_MODIFY: Final = 0x2
 IN_MOVED_TO: Final = 0x80
 IN_CREATE: Final = 0x100
-IN_DELETE: Final = 0x200
-IN_DELETE_SELF: Final = 0x400
 IN_Q_OVERFLOW: Final = 0x4000
 
 _HEADER = struct.Struct("iIII")

@@ -16,7 +16,7 @@ import os
 import socket
 import struct
 from types import TracebackType
-from typing import Final, Self
+from typing import Self
 
 from todoku.linux import rtnetlink
 from todoku.linux.namespaces import Netns
@@ -36,8 +36,6 @@ from todoku.linux.rtnetlink import (
 from todoku.linux.rtsocket import Connection
 
 __all__ = ["Address", "Link", "Links", "Neighbour", "NetlinkError", "Route"]
-
-ALL_ZERO_MAC: Final = "00:00:00:00:00:00"
 
 _REPLACE, _EXCL, _CREATE, _APPEND = 0x100, 0x200, 0x400, 0x800
 _DELLINK, _GETLINK, _SETLINK = 17, 18, 19

@@ -19,8 +19,6 @@ MS_REMOUNT: Final = 32
 MS_BIND: Final = 4096
 MS_REC: Final = 16384
 MS_PRIVATE: Final = 1 << 18
-MS_SLAVE: Final = 1 << 19
-MS_SHARED: Final = 1 << 20
 MNT_DETACH: Final = 2
 
 _RESOLVE_IN_ROOT = 0x10

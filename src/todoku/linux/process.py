@@ -1,7 +1,7 @@
 """Processes by pidfd and start time: found again after a crash, signalled without hitting a stranger.
 
 A process id is reused; a process id together with the start time of the kernel's process table is not.
-Source: pidfd_open(2), proc(5) `stat` field 22, prctl(2) PR_SET_CHILD_SUBREAPER.
+Source: pidfd_open(2), proc(5) `stat` field 22, prctl(2) PR_SET_NAME.
 """
 
 from __future__ import annotations
@@ -13,8 +13,6 @@ import signal
 from dataclasses import dataclass
 from typing import Final
 
-_PR_SET_CHILD_SUBREAPER: Final = 36
-_PR_SET_PDEATHSIG: Final = 1
 _PR_SET_NAME: Final = 15
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -86,18 +84,6 @@ def pids_in(kind: str, namespace_inode: int) -> list[int]:
         except (FileNotFoundError, ProcessLookupError, PermissionError):
             continue  # gone meanwhile, or a zombie
     return found
-
-
-def become_subreaper() -> None:
-    """Inherit the orphans among this process's descendants."""
-    if _libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
-        raise OSError(ctypes.get_errno(), "prctl(PR_SET_CHILD_SUBREAPER)")
-
-
-def die_with_parent(number: int = signal.SIGKILL) -> None:
-    """Receive this signal when the thread that forked this process ends."""
-    if _libc.prctl(_PR_SET_PDEATHSIG, number, 0, 0, 0) != 0:
-        raise OSError(ctypes.get_errno(), "prctl(PR_SET_PDEATHSIG)")
 
 
 def set_name(name: str) -> None:

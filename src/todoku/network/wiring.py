@@ -18,7 +18,6 @@ from todoku.network.peers import DEVICE, PORT, VNI, Changes, Peer, mac_from, pod
 BRIDGE = "cni0"
 POD_INTERFACE = "eth0"
 VXLAN_OVERHEAD_BYTES = 50
-LOOPBACK_MTU = 65_535
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,6 @@ from todoku.wire.golang import rfc3339, rfc3339_micro
 from todoku.wire.messages import Field
 
 MAGIC = b"k8s\0"
-CONTENT_TYPE = "application/vnd.kubernetes.protobuf"
 
 # A JSONSchemaProps nests three messages per level of a CRD's schema; two Python frames go with each message.
 _MAX_DEPTH = 150

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import functools
 import json
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from todoku.api import decoding, schemas
@@ -27,7 +26,6 @@ class Structural:
     preserve: bool
     type: Type
     validator: Validator | None
-    defaulters: Callable[[Any], None] = field(default=lambda value: None)
 
     def prune(self, obj: Object) -> Object:
         """A copy without unknown fields; metadata is pruned as ObjectMeta."""

@@ -88,16 +88,6 @@ def _pod_resource_problems(name: str, path: Path) -> list[FieldError]:
     return problems
 
 
-def quota_resource_problems(name: str, path: Path) -> list[FieldError]:
-    """The name of something a quota can limit (ValidateResourceQuotaResourceName)."""
-    problems = resource_name_problems(name, path)
-    if "/" not in name and not (
-        name in QUOTA_RESOURCES or name.startswith((_HUGE, f"requests.{_HUGE}"))
-    ):
-        problems.append(invalid(path, name, "must be a standard resource for quota"))
-    return problems
-
-
 def amount_problems(name: str, amount: Any, path: Path) -> list[FieldError]:
     """The amount of a resource: not negative, and whole if it can only be counted (ValidateResourceQuantityValue)."""
     return _amount(name, amount, path)[1]

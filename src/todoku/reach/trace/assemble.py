@@ -63,10 +63,6 @@ class _Run:
     def entered_by(self) -> str:
         return next((step.in_interface for step in self.steps if step.in_interface), "")
 
-    @property
-    def left_by(self) -> str:
-        return next((s.out_interface for s in reversed(self.steps) if s.out_interface), "")
-
 
 def _runs(steps: Sequence[Step]) -> Iterator[tuple[str, tuple[Step, ...]]]:
     for place, group in groupby(steps, lambda step: step.place):
