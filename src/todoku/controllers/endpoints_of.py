@@ -8,7 +8,7 @@ from functools import lru_cache
 
 from todoku.api import times
 from todoku.api.meta import Object
-from todoku.controllers import conditions, pods
+from todoku.controllers import pods
 from todoku.controllers.controller import deleting
 
 TRIGGER_TIME = "endpoints.kubernetes.io/last-change-trigger-time"
@@ -143,14 +143,8 @@ def target_reference(pod: Object) -> Object:
 
 def trigger_time(service: Object, members: Sequence[Object], *, since: float) -> str:
     """When the earliest change happened that was not yet published; "" if none is newer than `since`."""
-    moments = [_ready_changed(pod) for pod in members]
+    moments = [pods.ready_since(pod) for pod in members]
     created = service["metadata"].get("creationTimestamp")
     moments.append(times.parse(created) if created else 0.0)
     newer = [moment for moment in moments if moment > since]
     return times.text(min(newer)) if newer else ""
-
-
-def _ready_changed(pod: Object) -> float:
-    found = conditions.find((pod.get("status") or {}).get("conditions"), "Ready")
-    stamp = (found or {}).get("lastTransitionTime")
-    return times.parse(stamp) if stamp else 0.0

@@ -12,6 +12,7 @@ from todoku.aio import log as logs
 from todoku.api import errors
 from todoku.api.meta import Key, Object
 from todoku.client import Client, InformerFactory
+from todoku.loadbalancer.fields import labels_of
 
 log = logs.get(__name__)
 
@@ -57,7 +58,7 @@ class L2Statuses:
         """Work until cancelled; leftovers of an earlier life of this speaker go first."""
         await self._informer.synced()
         for obj in self._informer.list():
-            if _labels(obj).get(_NODE) == self._node:
+            if labels_of(obj).get(_NODE) == self._node:
                 self._queue.add(_service_of(obj))
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._queue.run(self.reconcile), name="l2status-queue")
@@ -77,13 +78,13 @@ class L2Statuses:
     async def reconcile(self, service: Key) -> None:
         """Bring one Service's status objects up to date."""
         present = self._informer.by_index("service", str(service))
-        mine = [one for one in present if _labels(one).get(_NODE) == self._node]
+        mine = [one for one in present if labels_of(one).get(_NODE) == self._node]
         interfaces = self._announced(service)
         if interfaces is None:
             self._known.discard(service)
             surplus = mine
         else:
-            dead = [one for one in present if _labels(one).get(_NODE) not in self._alive()]
+            dead = [one for one in present if labels_of(one).get(_NODE) not in self._alive()]
             surplus = [*mine[1:], *(one for one in dead if one not in mine)]
         for obj in surplus:
             await self._delete(obj)
@@ -141,9 +142,5 @@ def status(node: str, service: Key, interfaces: Sequence[str]) -> Object:
 
 
 def _service_of(obj: Object) -> Key:
-    labels = _labels(obj)
+    labels = labels_of(obj)
     return Key(labels.get(_NAMESPACE, ""), labels.get(_NAME, ""))
-
-
-def _labels(obj: Object) -> dict[str, str]:
-    return obj["metadata"].get("labels") or {}

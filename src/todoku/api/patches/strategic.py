@@ -12,6 +12,7 @@ from typing import Any
 from todoku.api import goformat
 from todoku.api.errors import BadRequest, Unclassified
 from todoku.api.meta import Object, copy
+from todoku.api.patches.fieldsets import child_type
 from todoku.api.schemas import ANY, Type
 
 _PATCH = "$patch"
@@ -45,7 +46,7 @@ def _merge_map(original: Object, patch: Object, type_: Type) -> Object:
         elif key not in original:
             original[key] = _clean(change)
         else:
-            original[key] = _merge_value(original[key], change, _field(type_, key))
+            original[key] = _merge_value(original[key], change, child_type(type_, key))
     return original
 
 
@@ -62,12 +63,6 @@ def _map_directive(patch: Object) -> Object:
 def _unknown_directive(patch: Object) -> Unclassified:
     shown = goformat.plain(patch[_PATCH])
     return Unclassified(f"unknown patch type: {shown} in map: {goformat.plain(patch)}")
-
-
-def _field(type_: Type, key: str) -> Type:
-    if type_.kind == "struct":
-        return type_.fields.get(key, ANY)
-    return type_.items or ANY
 
 
 def _merge_value(original: Any, change: Any, type_: Type) -> Any:
@@ -102,7 +97,7 @@ def _merge_ordered(original: Object, patch: Object, type_: Type) -> None:
         key = directive.removeprefix(_ORDER)
         if not isinstance(order, list):
             raise BadRequest("invalid patch format of setElementOrder list")
-        type_of_list = _field(type_, key)
+        type_of_list = child_type(type_, key)
         before, change = original.get(key), patch.get(key)
         if key in patch and not isinstance(change, list):
             continue  # null removes the list, which leaves nothing to order

@@ -14,6 +14,14 @@ from todoku.api.schemas import Type
 _OWN = ("apiVersion", "kind", "metadata")
 
 
+def holds(status: Object, kind: str) -> bool:
+    """Whether a condition is True."""
+    return any(
+        one.get("type") == kind and one.get("status") == "True"
+        for one in status.get("conditions") or ()
+    )
+
+
 def clear_status(new: Object) -> None:
     """A create never brings a status; it is a struct in Go, which an empty one shows too."""
     new["status"] = {}

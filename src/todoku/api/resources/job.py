@@ -9,8 +9,15 @@ from todoku.api.podspec import default_template
 from todoku.api.resource import Column, Strategy
 from todoku.api.resources import workloads
 from todoku.api.resources.deployment import CONTAINERS, IMAGES, selector_column
-from todoku.api.resources.generic import AGE, NAME, clear_status, keep_all_but_status, keep_status
-from todoku.api.resources.job_status import holds, status_problems
+from todoku.api.resources.generic import (
+    AGE,
+    NAME,
+    clear_status,
+    holds,
+    keep_all_but_status,
+    keep_status,
+)
+from todoku.api.resources.job_status import status_problems
 from todoku.api.resources.job_validation import spec_problems, update_problems
 from todoku.api.resources.pod_warnings import template_warnings
 from todoku.api.resources.rules import Rules

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from todoku.api.errors import OMITTED, FieldError, Path, duplicate, invalid, required
 from todoku.api.internals import rendered
 from todoku.api.meta import Object
+from todoku.api.resources.generic import holds
 from todoku.api.resources.job_validation import index_intervals
 from todoku.api.times import parse as parse_time
 from todoku.api.validation import non_negative
@@ -17,14 +18,6 @@ from todoku.api.validation import non_negative
 _STATUS = Path("status")
 _CONDITIONS = _STATUS / "conditions"
 _COMPLETION = _STATUS / "completionTime"
-
-
-def holds(status: Object, kind: str) -> bool:
-    """Whether a condition is True."""
-    return any(
-        one.get("type") == kind and one.get("status") == "True"
-        for one in status.get("conditions") or ()
-    )
 
 
 def status_problems(new: Object, old: Object) -> list[FieldError]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from todoku.api.meta import Object
 from todoku.api.resource import Column
+from todoku.api.resources.generic import holds
 from todoku.api.tables import Ago, Completed, created
 
 META = "meta.v1.ObjectMeta."
@@ -87,7 +88,7 @@ def _look(pod: Object) -> _Seen:
         every.reason = _init_state(state, index, len(spec.get("initContainers") or ()))
         waiting = True
         break
-    if waiting and not _is_true(status, "Initialized"):
+    if waiting and not holds(status, "Initialized"):
         return every
     kept.reason, kept.ready = every.reason, every.ready
     return _containers(status, kept)
@@ -140,7 +141,7 @@ def _containers(status: Object, seen: _Seen) -> _Seen:
             running = True
             seen.ready += 1
     if seen.reason == "Completed" and running:
-        seen.reason = "Running" if _is_true(status, "Ready") else "NotReady"
+        seen.reason = "Running" if holds(status, "Ready") else "NotReady"
     return seen
 
 
@@ -156,13 +157,6 @@ def _status(pod: Object, shown: str) -> str:
     if status.get("reason") == "NodeLost":
         return "Unknown"
     return shown if status.get("phase") in _ENDED else "Terminating"
-
-
-def _is_true(status: Object, kind: str) -> bool:
-    return any(
-        one.get("type") == kind and one.get("status") == "True"
-        for one in status.get("conditions") or ()
-    )
 
 
 def _gates(spec: Object, status: Object) -> str:

@@ -6,7 +6,7 @@ from todoku.api.meta import Object
 from todoku.api.resource import Column, Strategy
 from todoku.api.resources.generic import AGE, NAME, keep_all_but_status
 from todoku.api.resources.rules import Rules
-from todoku.api.resources.service_validation import validate, validate_status
+from todoku.api.resources.service_validation import ingress_of, validate, validate_status
 from todoku.api.resources.service_warnings import warnings
 from todoku.api.resources.templates import labels_cell, load_balancer_addresses
 from todoku.api.tables import created
@@ -60,13 +60,9 @@ def default(service: Object) -> None:
     if spec["type"] == "LoadBalancer":
         if spec.get("allocateLoadBalancerNodePorts") is None:
             spec["allocateLoadBalancerNodePorts"] = True
-        for ingress in _ingress(service):
+        for ingress in ingress_of(service):
             if ingress.get("ip") and not ingress.get("ipMode"):
                 ingress["ipMode"] = "VIP"
-
-
-def _ingress(service: Object) -> list[Object]:
-    return ((service.get("status") or {}).get("loadBalancer") or {}).get("ingress") or []
 
 
 def _default_affinity(spec: Object) -> None:
@@ -200,7 +196,7 @@ def _trim_for_single_stack(spec: Object, before: Object) -> None:
 
 def prepare_status(new: Object, old: Object) -> None:
     keep_all_but_status(new, old)
-    for ingress in _ingress(new):
+    for ingress in ingress_of(new):
         if ingress.get("ip") and not ingress.get("ipMode"):
             ingress["ipMode"] = "VIP"
 
@@ -212,7 +208,7 @@ def _external_ip(service: Object) -> str:
     if kind == "ExternalName":
         return str(spec.get("externalName", ""))
     if kind == "LoadBalancer":
-        listed = [*load_balancer_addresses(_ingress(service)), *external]
+        listed = [*load_balancer_addresses(ingress_of(service)), *external]
         return ",".join(listed) or "<pending>"
     return ",".join(external) or "<none>"
 

@@ -37,7 +37,7 @@ def validate(new: Object, old: Object | None) -> list[FieldError]:
 
 
 def validate_status(new: Object, old: Object) -> list[FieldError]:
-    kept = [one["ip"] for one in _ingress(old) if one.get("ip")]
+    kept = [one["ip"] for one in ingress_of(old) if one.get("ip")]
     return _load_balancer_status(new, Path("status") / "loadBalancer", kept)
 
 
@@ -448,12 +448,12 @@ def _changed_families(spec: Object, before: Object) -> list[FieldError]:
     return problems
 
 
-def _ingress(service: Object) -> list[Object]:
+def ingress_of(service: Object) -> list[Object]:
     return ((service.get("status") or {}).get("loadBalancer") or {}).get("ingress") or []
 
 
 def _load_balancer_status(service: Object, path: Path, kept: Sequence[str]) -> list[FieldError]:
-    ingress = _ingress(service)
+    ingress = ingress_of(service)
     if ingress and (service.get("spec") or {}).get("type") != "LoadBalancer":
         text = "may only be used when `spec.type` is 'LoadBalancer'"
         return [forbidden(path / "ingress", text)]
