@@ -84,6 +84,8 @@ class Strategy:
     validate: Callable[[Object, Object | None], list[FieldError]] = _no_problems
     validate_status: Callable[[Object, Object], list[FieldError]] = _no_status_problems
     warnings: Callable[[Object, Object | None], list[str]] = _no_warnings
+    # Called in a thread before `validate`, for kinds whose validation can take long: what it works out is remembered.
+    examine: Callable[[Object, Object | None], None] | None = None
     # Beyond metadata.name and metadata.namespace, e.g. {"spec.nodeName": "worker1"}.
     selectable_fields: Callable[[Object], Mapping[str, str]] = _no_fields
     selectable_field_names: tuple[str, ...] = ()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from time import perf_counter
@@ -68,7 +69,10 @@ async def admitted(engine: Engine, context: Context, wish: Wish, store: StoreIt)
     if wish.prepare is not None and (old is None or final is not wish.new):
         wish.prepare(final)
     allocation = await _allocate(engine, context, final, old)
+    examine = context.served.resource.strategy.examine
     try:
+        if examine is not None:
+            await asyncio.to_thread(examine, final, old)
         metadata.refuse(context.served, final, wish.problems(final, old))
         context.warnings.extend(context.served.resource.strategy.warnings(final, old))
         cached = await validated(plugins, attributes, lambda: store(final), engine.telemetry)

@@ -6,9 +6,11 @@ Warning headers, Ignore drops them silently.
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from typing import Any
 
+import jiter
 import yaml
 
 from todoku.api import decoding, errors, goformat, gojson, keeping, schemas
@@ -68,6 +70,11 @@ def parse_json(body: bytes) -> tuple[Any, list[str]]:
 
 def parse_yaml(body: bytes) -> tuple[Any, list[str]]:
     """The value and its duplicate keys.  Raises BadRequest; aliases may not multiply the document."""
+    if (
+        body.lstrip()[:1] == b"{"
+    ):  # clients send JSON, which is YAML, and is read twenty times faster
+        with contextlib.suppress(ValueError, RecursionError):
+            return jiter.from_json(body, catch_duplicate_keys=True), []
     loader = _Loader(body)
     try:
         value = loader.get_single_data()

@@ -50,7 +50,7 @@ class Documents:
             remote = self._aggregator.find_schema(path) if self._aggregator else None
             if self._aggregator and remote:
                 return await self._aggregator.serve_schema(request, remote)
-            return self._schema(request, path)
+            return await self._schema(request, path)
         if _parts(path)[0] in ("api", "apis"):
             return self._discovery(request, path)
         if path == "/version":
@@ -115,12 +115,12 @@ class Documents:
             headers=headers,
         )
 
-    def _schema(self, request: web.BaseRequest, path: str) -> web.Response:
+    async def _schema(self, request: web.BaseRequest, path: str) -> web.Response:
         if not negotiation.takes_documents(request.headers.get("Accept", "")):
             raise errors.NotAcceptable(
                 f"only the following media types are accepted: {negotiation.JSON}"
             )
-        document = self._openapi.get(
+        document = await self._openapi.get(
             path, request.headers.get("Accept", ""), request.query.get("hash", "")
         )
         if document is None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections import ChainMap
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -41,7 +42,7 @@ class Remote(Protocol):
 
 
 class OpenApi:
-    """Serves one catalog."""
+    """Serves one catalog; documents are made in a thread, as large definitions take seconds."""
 
     def __init__(self, catalog: Catalog, remote: Remote | None = None) -> None:
         self._catalog = catalog
@@ -53,23 +54,25 @@ class OpenApi:
         self._swaggers: Sequence[Object] = ()
         self._swagger_digest = ""
         self._made: dict[tuple[str, str], Document] = {}  # (path, hash) -> document
+        self._making = asyncio.Lock()
 
-    def get(self, path: str, accept: str, wanted_hash: str) -> Document | None:
+    async def get(self, path: str, accept: str, wanted_hash: str) -> Document | None:
         """The document at `/openapi/…`, or None."""
         self._refresh()
         if path == "/openapi/v2":
-            return self._v2(accept)
+            return await self._v2(accept)
         if path == "/openapi/v3":
             return self._index()
         name = path.removeprefix("/openapi/v3/")
         if name not in self._groups:
             return None
-        document = self._v3(name)
+        digest = self._hashes[name]
+        document = await self._v3(name, digest)
         if not wanted_hash:
             return document
         if document.etag == f'"{wanted_hash}"':
             return replace(document, immutable=True)
-        return replace(document, moved=f"/openapi/v3/{name}?hash={self._hashes[name]}")
+        return replace(document, moved=f"/openapi/v3/{name}?hash={digest}")
 
     def _refresh(self) -> None:
         version = self._catalog.version, self._remote.version if self._remote else 0
@@ -109,31 +112,40 @@ class OpenApi:
         }
         return Document(dumps({"paths": paths}), V3_JSON, f'"{self._whole()}"')
 
-    def _v3(self, name: str) -> Document:
-        digest = self._hashes[name]
-        found = self._made.get((name, digest))
-        if found is None:
-            served = self._groups[name]
+    async def _v3(self, name: str, digest: str) -> Document:
+        served = self._groups[name]
+
+        def make() -> Document:
             body = openapi.v3_document(
                 [one.resource for one in served], _definitions(served, v3=True)
             )
-            found = self._made[name, digest] = Document(dumps(body), V3_JSON, f'"{digest}"')
-        return found
+            return Document(dumps(body), V3_JSON, f'"{digest}"')
 
-    def _v2(self, accept: str) -> Document:
+        return await self._once((name, digest), make)
+
+    async def _v2(self, accept: str) -> Document:
         binary = _wants_protobuf(accept)
         key = ("#protobuf" if binary else "#json", self._whole())
-        found = self._made.get(key)
-        if found is None:
-            served = list(self._catalog)
+        served, swaggers = list(self._catalog), self._swaggers
+
+        def make() -> Document:
             body = openapi.v2_document(
                 [one.resource for one in served], _definitions(served, v3=False)
             )
-            _merge(body, self._swaggers)
+            _merge(body, swaggers)
             data = openapi.v2_protobuf(body) if binary else dumps(body)
             kind = V2_PROTOBUF if binary else V2_JSON
-            etag = f'"{_digest(key[0], key[1])}"'
-            found = self._made[key] = Document(data, kind, etag)
+            return Document(data, kind, f'"{_digest(key[0], key[1])}"')
+
+        return await self._once(key, make)
+
+    async def _once(self, key: tuple[str, str], make: Callable[[], Document]) -> Document:
+        found = self._made.get(key)
+        if found is None:
+            async with self._making:
+                found = self._made.get(key)
+                if found is None:
+                    found = self._made[key] = await asyncio.to_thread(make)
         return found
 
 
@@ -167,7 +179,8 @@ def _fingerprint(served: Sequence[Served]) -> str:
     for one in served:
         parts.append(f"{one.resource.api_version}/{one.resource.plural}")
         if one.crd is not None:
-            parts.append(dumps(one.crd["spec"]).decode())
+            meta = one.crd["metadata"]  # a specification changes with its generation
+            parts.append(f"{meta['uid']}/{meta.get('generation')}")
     return _digest(*parts)
 
 

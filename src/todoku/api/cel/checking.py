@@ -152,6 +152,8 @@ class _Pool:
             self._inner[one] = f"Structure{len(self._inner)}_"
         for one, fields in structures.items():
             message = file.message_type.add(name=self._inner[one])
+            # A schema may have both fooBar and foo_bar, which are one name in protobuf's JSON.
+            message.options.deprecated_legacy_json_field_conflicts = True
             for number, (key, kind) in enumerate(fields.items(), start=1):
                 _field(message, (key, number), kind, self._inner)
         self.pool.Add(file)

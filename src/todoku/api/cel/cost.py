@@ -299,8 +299,8 @@ class _Coster:
         return found
 
     def declared(self, path: tuple[str, ...]) -> Declared | None:
-        """What the path below a variable leads to."""
-        here = self.variables.get(path[0]) if path else None
+        """What the path below a variable leads to; names that are no variables (`int`) are sized as `self` is."""
+        here = self.variables.get(path[0], self.variables.get("self")) if path else None
         for part in path[1:]:
             if here is None:
                 return None

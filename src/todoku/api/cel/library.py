@@ -14,7 +14,7 @@ from collections.abc import Callable
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from todoku.api import quantities
+from todoku.api import goregexp, quantities
 from todoku.api.cel import authorization, formats
 from todoku.api.cel.declarations import (
     BOOL,
@@ -96,21 +96,14 @@ def _last_index(items: list[Any], one: Any) -> int:
 
 
 def _regex(out: Declarations) -> None:
-    out.add("find", _S, [_S, _S], _find)
-    out.add(
-        "findAll", _L, [_S, _S], lambda text, form: [m.group() for m in re.finditer(form, text)]
-    )
+    out.add("find", _S, [_S, _S], lambda text, form: next(goregexp.found(form, text), ""))
+    out.add("findAll", _L, [_S, _S], lambda text, form: list(goregexp.found(form, text)))
     out.add(
         "findAll",
         _L,
         [_S, _S, _I],
-        lambda text, form, n: [m.group() for m in re.finditer(form, text)][: n if n >= 0 else None],
+        lambda text, form, n: list(goregexp.found(form, text))[: n if n >= 0 else None],
     )
-
-
-def _find(text: str, form: str) -> str:
-    match = re.search(form, text)
-    return match.group() if match else ""
 
 
 def _url(text: str) -> dict[str, Any]:
@@ -122,10 +115,10 @@ def _url(text: str) -> dict[str, Any]:
     return {"url": text}
 
 
-def _is(check: Callable[[str], Any]) -> Callable[[str], bool]:
-    def call(text: str) -> bool:
+def _is(check: Callable[..., Any]) -> Callable[..., bool]:
+    def call(*arguments: Any) -> bool:
         try:
-            check(text)
+            check(*arguments)
         except ValueError:
             return False
         return True
@@ -187,9 +180,14 @@ def _global_unicast(one: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
     return not special and str(one) != "255.255.255.255"
 
 
+_PREFIX_LENGTH = re.compile(r"0|[1-9][0-9]{0,2}")
+
+
 def _network(text: str) -> dict[str, Any]:
-    if "/" not in text:
-        raise ValueError("CIDR needs a prefix length")
+    address, _, length = text.partition("/")
+    if not _PREFIX_LENGTH.fullmatch(length):
+        raise ValueError(f"network address parse error during conversion from string: {text!r}")
+    _address(address)
     interface = ipaddress.ip_interface(text)
     return {"cidr": f"{interface.ip}/{interface.network.prefixlen}"}
 
@@ -265,6 +263,21 @@ def _semver(text: str) -> dict[str, Any]:
     return {"semver": text}
 
 
+def _lenient_semver(text: str, normalize: bool) -> dict[str, Any]:
+    """With `normalize`, `v1.02` is 1.2.0: a leading v and zeros go, a missing minor or patch number is 0."""
+    if not normalize:
+        return _semver(text)
+    parts = [_without_zeros(part) for part in text.removeprefix("v").split(".", 2)]
+    if len(parts) < 3 and set(parts[-1]) & {"+", "-"}:
+        raise ValueError("short version cannot contain PreRelease/Build meta data")
+    return _semver(".".join([*parts, "0", "0"][: max(3, len(parts))]))
+
+
+def _without_zeros(part: str) -> str:
+    rest = part.lstrip("0")
+    return part if rest == part else rest if rest[:1].isdigit() else f"0{rest}"
+
+
 def _rank(one: dict[str, Any]) -> tuple[Any, ...]:
     """The order of semver.org: numbers, then pre-releases before the release."""
     match = _SEMVER_TEXT.fullmatch(one["semver"])
@@ -289,6 +302,8 @@ def _compare(one: dict[str, Any], other: dict[str, Any]) -> int:
 def _versions(out: Declarations) -> None:
     out.add("semver", _SEMVER, [_S], _semver, member=False)
     out.add("isSemver", _B, [_S], _is(_semver), member=False)
+    out.add("semver", _SEMVER, [_S, _B], _lenient_semver, member=False)
+    out.add("isSemver", _B, [_S, _B], _is(_lenient_semver), member=False)
     for index, name in enumerate(("major", "minor", "patch")):
         out.add(name, _I, [_SEMVER], functools.partial(_part, index))
     for kind in (_SEMVER, _QUANTITY):

@@ -7,6 +7,7 @@
 from todoku.api.crd.definition import (
     default_definition,
     definition_problems,
+    examine,
     prepare_create,
     prepare_status,
     prepare_update,
@@ -22,6 +23,7 @@ __all__ = [
     "default_definition",
     "definition_problems",
     "definitions",
+    "examine",
     "format_warnings",
     "prepare_create",
     "prepare_status",

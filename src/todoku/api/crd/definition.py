@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from urllib.parse import urlsplit
 
 from todoku.api import validation
+from todoku.api.crd.structural import structural
 from todoku.api.crd.versions import version_problems
 from todoku.api.errors import FieldError, Path, forbidden, invalid, not_supported, required
 from todoku.api.meta import Object
@@ -87,6 +88,13 @@ def definition_problems(crd: Object, old: Object | None) -> list[FieldError]:
         text = "cannot set to true, set x-kubernetes-preserve-unknown-fields to true in spec.versions[*].schema instead"
         problems.append(invalid(_SPEC / "preserveUnknownFields", True, text))
     return problems
+
+
+def examine(crd: Object, old: Object | None) -> None:
+    """Work out, without an answer, what validating and serving the definition will ask for."""
+    if not definition_problems(crd, old):
+        for version in crd["spec"]["versions"]:
+            structural(version, preserve=crd["spec"].get("preserveUnknownFields") is True)
 
 
 def status_problems(crd: Object, old: Object) -> list[FieldError]:

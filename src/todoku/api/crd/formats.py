@@ -193,8 +193,11 @@ def format_problem(name: str, value: str) -> bool:
 
 def format_warnings(new: Object, old: Object | None) -> list[str]:
     """Warnings of the formats in a definition that mean nothing here, but for those that it had before."""
-    known = _unrecognized(old) if old else {}
-    return [f'unrecognized format "{one}"' for one in _unrecognized(new) if one not in known]
+    if old is not None and old.get("spec") == new.get("spec"):
+        return []
+    found = _unrecognized(new)
+    known = _unrecognized(old) if found and old else {}
+    return [f'unrecognized format "{one}"' for one in found if one not in known]
 
 
 def _unrecognized(definition: Object) -> dict[str, None]:
@@ -214,14 +217,15 @@ def _recognized(form: str, kind: str | None) -> bool:
 
 
 def _schemas(schema: Any) -> Iterator[Schema]:
-    """The schema and all below."""
-    if not isinstance(schema, dict):
-        return
-    yield schema
-    for key in ("items", "additionalProperties", "not"):
-        yield from _schemas(schema.get(key))
-    for key in ("allOf", "oneOf", "anyOf"):
-        for one in schema.get(key) or ():
-            yield from _schemas(one)
-    for one in (schema.get("properties") or {}).values():
-        yield from _schemas(one)
+    """The schema and all below, each before what is inside it."""
+    waiting = [schema]
+    while waiting:
+        one = waiting.pop()
+        if not isinstance(one, dict):
+            continue
+        yield one
+        inside = [one[key] for key in ("items", "additionalProperties", "not") if key in one]
+        for key in ("allOf", "oneOf", "anyOf"):
+            inside += one.get(key) or ()
+        inside += (one.get("properties") or {}).values()
+        waiting += reversed(inside)

@@ -5,13 +5,13 @@ Semantics: validateCustomResourceDefinitionValidation of apiextensions-apiserver
 
 from __future__ import annotations
 
-import functools
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
 from todoku.api.crd.defaults import default_problems
+from todoku.api.crd.remembered import remembered
 from todoku.api.crd.rule_check import Scope, TotalCost, expression_problems, form_problems
 from todoku.api.crd.structure import structural_problems
 from todoku.api.crd.types import EMBEDDED, PRESERVE
@@ -39,10 +39,12 @@ def schema_form_problems(
     `status`: the kind has a status subresource.  `unchanged`: the schema was accepted before, so its rules may cost
     what they did.
     """
-    return list(_problems(json.dumps(schema), str(path), status, unchanged))
+    text, place = json.dumps(schema), str(path)
+    found = _problems(text, place, status, False)  # remembered since the schema was accepted
+    return list(_problems(text, place, status, True) if found and unchanged else found)
 
 
-@functools.lru_cache(maxsize=128)
+@remembered(128)
 def _problems(text: str, place: str, status: bool, unchanged: bool) -> tuple[FieldError, ...]:
     schema: Schema = json.loads(text)
     path = Path(place)

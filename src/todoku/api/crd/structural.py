@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import json
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 from todoku.api import decoding, schemas
 from todoku.api.crd.lists import list_problems
 from todoku.api.crd.pruning import prune
+from todoku.api.crd.remembered import remembered
 from todoku.api.crd.rules import Validator, compile_rules
 from todoku.api.crd.types import PRESERVE, type_of_schema
 from todoku.api.crd.values import schema_problems
@@ -80,7 +80,7 @@ def structural(version: Object, *, preserve: bool = False) -> Structural:
     return _compiled(json.dumps(schema), preserve)
 
 
-@functools.lru_cache(maxsize=256)
+@remembered(256)
 def _compiled(text: str, preserve: bool) -> Structural:
     schema: Schema | None = json.loads(text)
     kept = (

@@ -5,12 +5,11 @@ Semantics: apiextensions-apiserver pkg/apiserver/schema validation.go and comple
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from typing import Any
 
+from todoku.api import goregexp
 from todoku.api.crd.types import EMBEDDED, INT_OR_STRING, PRESERVE
-from todoku.api.crd.values import pattern
 from todoku.api.errors import FieldError, Path, forbidden, invalid, required
 from todoku.api.schemas import Schema
 
@@ -121,8 +120,8 @@ def _values(
     expression = schema.get("pattern")
     if isinstance(expression, str) and expression:
         try:
-            pattern(expression)
-        except re.error as error:
+            goregexp.compiled(expression)
+        except goregexp.BadExpression as error:
             text = f"must be a valid regular expression, but isn't: {error}"
             yield invalid(path / "pattern", expression, text)
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import functools
 import json
-import re
 from collections.abc import Iterator
 from typing import Any
 
-from todoku.api import goformat, validation
+from todoku.api import goformat, goregexp, validation
 from todoku.api.crd.formats import format_problem
 from todoku.api.crd.types import EMBEDDED, INT_OR_STRING
 from todoku.api.errors import (
@@ -125,12 +123,6 @@ def _combinations(value: Any, schema: Schema, path: Path) -> Iterator[FieldError
         yield invalid(path, "", f"{_shown(path)} must not validate the schema (not)")
 
 
-@functools.lru_cache(maxsize=1024)
-def pattern(text: str) -> re.Pattern[str]:
-    """A Go regular expression as Python's; raises re.error."""
-    return re.compile(text.replace(r"\z", r"\Z"))
-
-
 def _string(value: str, schema: Schema, path: Path) -> Iterator[FieldError]:
     if "maxLength" in schema and len(value) > schema["maxLength"]:
         yield too_long(path, schema["maxLength"])
@@ -148,8 +140,8 @@ def _string(value: str, schema: Schema, path: Path) -> Iterator[FieldError]:
 
 def _searches(expression: str, value: str) -> bool:
     try:
-        return pattern(expression).search(value) is not None
-    except re.error:
+        return goregexp.holds(expression, value)
+    except goregexp.BadExpression:
         return True
 
 

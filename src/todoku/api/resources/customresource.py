@@ -23,6 +23,7 @@ CUSTOM_RESOURCE_DEFINITION = Rules(
         validate=_validate,
         validate_status=crd.status_problems,
         warnings=crd.format_warnings,
+        examine=crd.examine,
     ),
     columns=(NAME, CREATED_AT),
     row=lambda obj: [
