@@ -136,8 +136,57 @@ async def test_attach_shows_what_comes_next(node):
                     break
 
 
-async def test_summary_counts_what_pods_use(node, talker):
+async def test_summary_counts_what_the_node_and_its_pods_use(node, talker):
     async with node.kubelet() as session, session.get("/stats/summary") as response:
         summary = await response.json()
     found = {pod["podRef"]["name"]: pod for pod in summary["pods"]}
-    assert "memory" in found["talker"]
+    assert (
+        found["talker"]["memory"]["usageBytes"] >= found["talker"]["memory"]["workingSetBytes"] > 0
+    )
+    assert [one["name"] for one in found["talker"]["containers"]] == ["main"]
+    disk = summary["node"]["fs"]
+    assert 0 < disk["availableBytes"] < disk["capacityBytes"]
+    assert summary["node"]["memory"]["availableBytes"] > 0
+
+
+async def test_the_resource_metrics_are_those_that_metrics_server_reads(node, talker):
+    async with node.kubelet() as session, session.get("/metrics/resource") as response:
+        assert response.content_type == "text/plain"
+        page = await response.text()
+    labels = 'container="main",namespace="default",pod="talker"'
+    for start in (
+        "node_cpu_usage_seconds_total ", "node_memory_working_set_bytes ",
+        f"container_cpu_usage_seconds_total{{{labels}}} ",
+        f"container_memory_working_set_bytes{{{labels}}} ",
+        f"container_start_time_seconds{{{labels}}} ",
+        'pod_cpu_usage_seconds_total{namespace="default",pod="talker"} ',
+        'pod_memory_working_set_bytes{namespace="default",pod="talker"} ',
+        "resource_scrape_error 0",
+    ):  # fmt: skip
+        assert any(line.startswith(start) for line in page.splitlines()), start
+
+
+async def test_the_kubelet_tells_its_configuration_and_its_own_metrics(node, talker):
+    async with node.kubelet() as session:
+        async with session.get("/configz") as response:
+            told = (await response.json())["kubeletconfig"]
+        assert (told["kind"], told["clusterDomain"]) == ("KubeletConfiguration", "cluster.local")
+        async with session.get("/metrics") as response:
+            page = await response.text()
+    assert 'kubelet_node_name{node="' in page
+    running = next(line for line in page.splitlines() if line.startswith("kubelet_running_pods "))
+    assert int(running.split()[1]) >= 1
+
+
+async def test_the_logs_of_the_node_are_browsed_and_nothing_else(node, talker):
+    async with node.kubelet() as session:
+        async with session.get("/logs/") as response:
+            assert '<a href="pods/">pods/</a>' in await response.text()
+        async with session.get("/logs/pods", allow_redirects=False) as response:
+            assert (response.status, response.headers["Location"]) == (301, "pods/")
+        folder = f"default_talker_{talker['metadata']['uid']}"
+        async with session.get(f"/logs/pods/{folder}/main/0.log") as response:
+            assert " stdout F one\n" in await response.text()
+        for outside in ("/logs/nothing", "/logs/..%2f..%2fetc/passwd"):
+            async with session.get(outside) as response:
+                assert response.status == 404

@@ -128,7 +128,8 @@ class NodeReporter:
             try:
                 await self._write_status()
             except errors.NotFound:
-                await self._persist(self._register)  # somebody deleted the node
+                # As upstream: a kubelet registers when it starts, so who deletes a node is rid of it.
+                log.warning("The node was deleted", node=self._config.node_name)
             except (errors.ApiError, Unreachable) as error:
                 log.info("Node status not written", why=error)
 
@@ -175,6 +176,8 @@ class NodeReporter:
         try:
             await self._client.patch("leases.coordination.k8s.io", name, _LEASES, {"spec": spec})
         except errors.NotFound:
+            node = await self._client.get("nodes", name)  # none without a node, which would own it
+            self._uid = node["metadata"]["uid"]
             lease = {"metadata": {**self._owned(), "namespace": _LEASES}, "spec": spec}
             await self._client.create("leases.coordination.k8s.io", lease)
 

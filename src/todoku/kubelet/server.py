@@ -18,11 +18,10 @@ from aiohttp import web
 
 from todoku.aio import log as logs
 from todoku.api import errors, times
-from todoku.api.meta import Object
+from todoku.kubelet import pages, usage
 from todoku.kubelet.config import KubeletConfig
 from todoku.kubelet.context import Context
 from todoku.kubelet.records import PodRecord
-from todoku.kubelet.runner import pod_cgroup
 from todoku.kubelet.streaming import Backend, LogOptions, add_routes
 
 log = logs.get(__name__)
@@ -53,6 +52,10 @@ class KubeletServer:
         app.router.add_get("/healthz", self._healthz)
         app.router.add_get("/pods", self._list)
         app.router.add_get("/stats/summary", self._summary)
+        app.router.add_get("/metrics", self._metrics)
+        app.router.add_get("/metrics/resource", self._resources)
+        app.router.add_get("/configz", self._configz)
+        app.router.add_get("/logs/{path:.*}", self._node_logs)
         app.router.add_get("/containerLogs/{namespace}/{pod}/{container}", self._logs)
         add_routes(app, self._backend)
         runner = web.AppRunner(
@@ -111,43 +114,35 @@ class KubeletServer:
         return _json({"kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": items})
 
     async def _summary(self, _: web.Request) -> web.Response:
-        pods = await asyncio.to_thread(self._measure)
-        return _json({"node": {"nodeName": self._config.node_name}, "pods": pods})
+        return _json(usage.summary(await self._measured()))
 
-    def _measure(self) -> list[Object]:
-        """Processor time and memory of each pod, as stats/v1alpha1 has them."""
-        stamp = times.text(self._context.clock.now())
-        found = []
-        for record in self._pods.records():
-            group = pod_cgroup(self._config.cgroup_parent, record.pod)
-            if not group:
-                continue
-            containers = [
-                {"name": one.name, **self._usage(f"{group}/{one.id}", stamp)}
-                for one in record.live() if one.name != ".pause"
-            ]  # fmt: skip
-            metadata = record.pod["metadata"]
-            reference = {
-                "name": metadata["name"],
-                "namespace": metadata["namespace"],
-                "uid": record.uid,
-            }
-            found.append(
-                {"podRef": reference, "containers": containers, **self._usage(group, stamp)}
-            )
-        return found
+    async def _resources(self, _: web.Request) -> web.Response:
+        return _metrics(usage.resource_page(await self._measured()))
 
-    def _usage(self, group: str, stamp: str) -> Object:
-        usage: Object = {}
-        cpu, memory = (
-            self._context.cgroups.cpu_nanoseconds(group),
-            self._context.cgroups.memory_bytes(group),
-        )
-        if cpu is not None:
-            usage["cpu"] = {"time": stamp, "usageCoreNanoSeconds": cpu}
-        if memory is not None:
-            usage["memory"] = {"time": stamp, "usageBytes": memory, "workingSetBytes": memory}
-        return usage
+    async def _metrics(self, _: web.Request) -> web.Response:
+        return _metrics(pages.kubelet_page(self._config, self._pods.records()))
+
+    async def _configz(self, _: web.Request) -> web.Response:
+        return _json(pages.configz(self._config))
+
+    async def _measured(self) -> usage.NodeUsage:
+        context = self._context
+        return await asyncio.to_thread(
+            usage.measure, self._config, context.cgroups, self._pods.records(),
+            memory_bytes=context.memory_bytes, now=context.clock.now(),
+        )  # fmt: skip
+
+    async def _node_logs(self, request: web.Request) -> web.StreamResponse:
+        path = request.match_info["path"]
+        found = await asyncio.to_thread(pages.node_log, self._config, path)
+        if found is None:
+            raise errors.NotFound("404 page not found")
+        if found.is_file():
+            return web.FileResponse(found)
+        if path and not path.endswith("/"):
+            return web.Response(status=301, headers={"Location": f"{found.name}/"})
+        page = await asyncio.to_thread(pages.folder_page, found)
+        return web.Response(text=page, content_type="text/html")
 
     async def _logs(self, request: web.Request) -> web.StreamResponse:
         where = request.match_info
@@ -194,6 +189,11 @@ def log_options(query: Any) -> LogOptions:
         limit_bytes=number("limitBytes"),
         stream=query.get("stream") or "All",
     )
+
+
+def _metrics(text: str) -> web.Response:
+    kind = "text/plain; version=0.0.4; charset=utf-8; escaping=underscores"
+    return web.Response(body=text.encode(), headers={"Content-Type": kind})
 
 
 def _json(value: Any) -> web.Response:

@@ -145,6 +145,19 @@ class Cgroups:
         """What the group's processes use now, or None."""
         return self._read(group, "memory", "memory.usage_in_bytes", "memory.current")
 
+    def inactive_file_bytes(self, group: str) -> int | None:
+        """How much of that is file cache which the kernel would drop first, or None."""
+        root = self.unified if self.version == "v2" else self.controllers.get("memory")
+        name = "inactive_file" if self.version == "v2" else "total_inactive_file"
+        if root is None:
+            return None
+        with contextlib.suppress(OSError, ValueError):
+            for line in (root / group.lstrip("/") / "memory.stat").read_text().splitlines():
+                key, _, value = line.partition(" ")
+                if key == name:
+                    return int(value)
+        return None
+
     def cpu_nanoseconds(self, group: str) -> int | None:
         """The processor time the group has used, or None."""
         if self.version != "v2":
