@@ -53,7 +53,11 @@ def test_duplicate_fields():
         ),
         (
             {"spec": {"ports": [{"port": 99999999999}]}},
-            "json: cannot unmarshal number into Go struct field ServicePort.spec.ports.port of type int32",
+            "json: cannot unmarshal number 99999999999 into Go struct field ServicePort.spec.ports.port of type int32",
+        ),
+        (
+            {"spec": {"ports": [{"port": 80.5}]}},
+            "json: cannot unmarshal number 80.5 into Go struct field ServicePort.spec.ports.port of type int32",
         ),
         (
             {"spec": []},

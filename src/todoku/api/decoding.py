@@ -253,7 +253,10 @@ def _nested_problem(value: Any, type_: Type, *, struct: str, fields: Sequence[st
 
 def _mismatch(value: Any, type_: Type, struct: str, fields: Sequence[str]) -> str:
     where = f"Go struct field {struct}.{'.'.join(fields)}" if fields else "Go value"
-    return f"json: cannot unmarshal {_word(value)} into {where} of type {type_.go_name}"
+    word = _word(value)
+    if word == "number" and type_.kind == "integer":
+        word = f"number {value}"  # Go tells the number that is too large, or has a fraction
+    return f"json: cannot unmarshal {word} into {where} of type {type_.go_name}"
 
 
 def _word(value: Any) -> str:

@@ -100,10 +100,7 @@ class HorizontalPodAutoscalerController(Controller):
         for named in await self.client.discover():
             if (named.group, named.kind) == (group, reference["kind"]):
                 return named
-        kind = f"{reference['kind']}.{group}" if group else reference["kind"]
-        raise errors.NotFound(
-            f'no matches for kind "{reference["kind"]}" in group "{group}" ({kind})'
-        )
+        raise errors.NotFound(f'no matches for kind "{reference["kind"]}" in group "{group}"')
 
     async def _decide(
         self, one: Object, scale: Object, current: int, status: Object

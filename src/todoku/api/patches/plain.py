@@ -69,6 +69,6 @@ class DoesNotApply(Invalid):
     """An operation does not fit the object.  `why` is what Go's json-patch says, `tested` whether it was a test."""
 
     def __init__(self, why: str, *, tested: bool) -> None:
-        super().__init__(_REJECTED)
+        super().__init__(_REJECTED, details={})
         self.why = why
         self.tested = tested
