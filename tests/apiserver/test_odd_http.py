@@ -75,6 +75,17 @@ async def test_what_no_resource_answers_has_empty_details(api):
     assert list(told[0]) == ["kind", "apiVersion", "metadata", "status", "message", "reason", "details", "code"]  # fmt: skip
 
 
+@pytest.mark.parametrize("name", ["other", ""])
+async def test_an_eviction_names_its_pod_whether_there_is_one_or_not(api, name):
+    eviction = {"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": name}}
+    path = "/api/v1/namespaces/default/pods/web/eviction"
+    code, refusal = await api.request("POST", path, eviction)
+    assert (code, refusal["message"]) == (
+        400,
+        "name in URL does not match name in Eviction object",
+    )
+
+
 READS = {
     "no such form": (CONFIG_MAPS, "text/xml", 406, ACCEPTED),
     "of a watch": (CONFIG_MAPS + "?watch=1", "image/png", 406, ACCEPTED),

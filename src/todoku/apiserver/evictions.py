@@ -43,10 +43,12 @@ def decide(pod: Object, budgets: Sequence[Object], now: float) -> Verdict:
         return Verdict()
     covering = [one for one in budgets if _covers(one, pod)]
     if len(covering) > 1:
-        raise errors.InternalError(
+        several = errors.InternalError(
             "This pod has more than one PodDisruptionBudget, which the eviction subresource does"
             " not support."
         )
+        several.reason = ""  # as upstream, which answers with a Status of its own
+        raise several
     if not covering:
         return Verdict()
     budget = covering[0]

@@ -213,10 +213,10 @@ async def _evict(engine: Engine, context: Context) -> Answer:
     eviction = bodies.read_object(context, _EVICTIONS)
     options = deletes.options_of(eviction.get("deleteOptions") or {})
     context.dry_run = context.dry_run or options.dry_run
+    if eviction["metadata"].get("name") != context.info.name:
+        raise errors.BadRequest("name in URL does not match name in Eviction object")
     cached = await reads.get(engine, context)
     pod = cached.object()
-    if eviction["metadata"].get("name", context.info.name) != context.info.name:
-        raise errors.BadRequest("name in URL does not match name in Eviction object")
     await _admit_creation(engine, context, eviction)
     objects = EngineObjects.of(engine)
     for _ in range(10):

@@ -146,6 +146,8 @@ def test_levels_come_from_the_namespaces_labels():
     policy = Policy.of(labels)
     assert (str(policy.enforce), str(policy.audit)) == ("baseline:v1.36", "privileged:latest")
     assert str(policy.warn) == "baseline:v1.36"
+    later = labels | {"pod-security.kubernetes.io/warn-version": "latest"}
+    assert str(Policy.of(later).warn) == "baseline:latest"
     labels |= {"pod-security.kubernetes.io/warn": "restricted"}
     assert str(Policy.of(labels).warn) == "restricted:latest"
 

@@ -61,12 +61,14 @@ class Policy:
 
     @staticmethod
     def of(labels: Mapping[str, str]) -> Policy:
-        """Labels that cannot be read enforce the strictest; without a level to warn of, the enforced one is."""
+        """Labels that cannot be read enforce the strictest; without a level to warn of, the enforced one is warned of."""
         enforce = _level(labels, "enforce", unreadable="restricted")
         audit = _level(labels, "audit", unreadable="privileged")
         warn = _level(labels, "warn", unreadable="privileged")
-        if f"{_PREFIX}warn" not in labels and enforce.name != "privileged":
-            warn = enforce
+        asked = labels.get(f"{_PREFIX}enforce")
+        if f"{_PREFIX}warn" not in labels and asked in LEVELS and asked != "privileged":
+            told = f"{_PREFIX}warn-version" in labels
+            warn = Level(asked, warn.version if told else enforce.version)
         return Policy(enforce, audit, warn)
 
 
