@@ -154,7 +154,7 @@ MUTATIONS = {
 
 
 @pytest.mark.parametrize(("fields", "wanted"), MUTATIONS.values(), ids=MUTATIONS)
-def test_mutations(fields, wanted):
+def test_a_mutation_that_cannot_be_made_is_refused(fields, wanted):
     found = problems("mutatingadmissionpolicies", mutation(**fields))
     assert len(found) == (1 if wanted else 0), found
     assert all(wanted in one for one in found)

@@ -114,7 +114,7 @@ def _job(*conditions, **spec):
         pytest.param("secrets", {"metadata": {"creationTimestamp": None}}, {"Age": "<unknown>"}, id="no age"),
     ],
 )  # fmt: skip
-def test_cells(name, obj, cells):
+def test_a_row_shows_what_the_real_server_prints(name, obj, cells):
     found, _ = shown(name, obj)
     assert {key: found[key] for key in cells} == cells
 
@@ -149,7 +149,7 @@ UP = {"name": "s", "started": True, "ready": True, "state": {"running": {}}, "re
         pytest.param({}, {"phase": "Failed", "containerStatuses": [{"name": "c", "state": {"terminated": {"exitCode": 139, "signal": 11}}}]}, ("0/1", "Signal:11", "0"), id="signal"),
     ],
 )  # fmt: skip
-def test_pods(spec, status, cells):
+def test_a_pod_shows_what_its_containers_do(spec, status, cells):
     found, _ = shown("pods", {"spec": {"containers": [{"name": "c"}], **spec}, "status": status})
     assert (found["Ready"], found["Status"], found["Restarts"]) == cells
 

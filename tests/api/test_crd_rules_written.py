@@ -55,7 +55,7 @@ R = "x-kubernetes-validations[0]"
         (rule("self.a >= oldSelf.a", messageExpression="'was %d'.format([oldSelf.a])"), None),
     ],
 )  # fmt: skip
-def test_a_rule(one, told):
+def test_a_rule_is_refused_when_it_is_written(one, told):
     assert problems(has(one, a=INT)) == ([] if told is None else [told])
 
 

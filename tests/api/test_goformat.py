@@ -19,5 +19,5 @@ from todoku.api import goformat
         (123456.789, "123456.789"),
     ],
 )
-def test_numbers(value, text):
+def test_numbers_print_as_go_prints_them(value, text):
     assert goformat.number(value) == text

@@ -42,7 +42,7 @@ from todoku.api.gojson import syntax_error
         (b"[" * 20_000, "exceeded max depth"),
     ],
 )
-def test_words(raw, problem):
+def test_what_is_no_json_is_told_in_gos_words(raw, problem):
     assert syntax_error(raw) == problem
 
 

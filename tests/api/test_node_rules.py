@@ -45,7 +45,7 @@ def node(**fields):
 
 
 @pytest.mark.parametrize(("fields", "wanted"), NODE_CASES)
-def test_nodes(fields, wanted):
+def test_a_node_is_told_what_is_wrong_with_it(fields, wanted):
     assert [str(one) for one in NODES.strategy.validate(node(**fields), None)] == wanted
 
 
@@ -111,7 +111,7 @@ LIMIT_CASES = [
 
 
 @pytest.mark.parametrize(("limit", "wanted"), LIMIT_CASES)
-def test_limits(limit, wanted):
+def test_a_limit_is_told_what_is_wrong_with_it(limit, wanted):
     made = {"metadata": {"name": "l"}, "spec": {"limits": [copy(limit)]}}
     LIMITS.strategy.default(made)
     found = [str(one) for one in LIMITS.strategy.validate(made, None)]

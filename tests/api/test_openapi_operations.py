@@ -28,7 +28,7 @@ def told(resource):
         ("post", "pods/{name}/eviction", "create eviction of a Pod"),
     ],
 )
-def test_descriptions(method, path, description):
+def test_each_operation_says_what_it_does(method, path, description):
     assert told(registry().find("pods"))[method, path].description == description
 
 
@@ -39,7 +39,7 @@ def test_descriptions(method, path, description):
         ("endpoints", "create Endpoints"),
     ],
 )
-def test_articles(name, description):
+def test_a_kind_has_its_article(name, description):
     resource = registry().find(name)
     assert told(resource)["post", resource.plural].description == description
 

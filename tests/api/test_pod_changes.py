@@ -106,7 +106,7 @@ CHANGES = {
 
 
 @pytest.mark.parametrize(("before", "change", "refused"), CHANGES.values(), ids=CHANGES)
-def test_changes(before, change, refused):
+def test_only_what_may_change_of_a_pod_changes(before, change, refused):
     old = made(before)
     new = copy(old)
     new["spec"].update(copy(change))
@@ -249,7 +249,7 @@ STATUSES = {
 
 
 @pytest.mark.parametrize(("spec", "status", "refused"), STATUSES.values(), ids=STATUSES)
-def test_statuses(spec, status, refused):
+def test_a_status_may_not_go_back(spec, status, refused):
     old = with_status(made(spec), containerStatuses=_ENDED)
     new = with_status(old, **{"containerStatuses": _ENDED, **status})
     found = texts(PODS.strategy.validate_status(new, old))
@@ -318,7 +318,7 @@ RESIZES = {
 
 
 @pytest.mark.parametrize(("resources", "refused"), RESIZES.values(), ids=RESIZES)
-def test_refused_resizes(resources, refused):
+def test_a_resize_that_may_not_be_is_refused(resources, refused):
     old = made(container=amounts("1"))
     found, _ = resized(old, lambda spec: spec["containers"][0].update(resources=copy(resources)))
     assert found == refused
@@ -453,7 +453,7 @@ WARNED = {
 
 
 @pytest.mark.parametrize(("spec", "container", "warned"), WARNED.values(), ids=WARNED)
-def test_warnings(spec, container, warned):
+def test_what_means_nothing_is_warned_about(spec, container, warned):
     assert PODS.strategy.warnings(made(spec, container), None) == warned
 
 

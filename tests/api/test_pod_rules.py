@@ -451,7 +451,7 @@ REFUSED = [
 @pytest.mark.parametrize(
     ("sent", "refused"), [case[1:] for case in REFUSED], ids=[case[0] for case in REFUSED]
 )
-def test_refused(sent, refused):
+def test_a_pod_is_refused_in_upstreams_words_and_order(sent, refused):
     assert problems(**sent) == [_long(text) for text in refused]
 
 

@@ -108,7 +108,7 @@ CASES = [
 
 
 @pytest.mark.parametrize(("spec", "wanted"), CASES)
-def test_rules(spec, wanted):
+def test_a_service_is_refused_in_upstreams_words_and_order(spec, wanted):
     assert said(validate(service(**spec), None)) == wanted
 
 
@@ -139,7 +139,7 @@ CHANGES = [
 
 
 @pytest.mark.parametrize(("change", "wanted"), CHANGES)
-def test_changes(change, wanted):
+def test_addresses_and_families_change_as_upstream_lets_them(change, wanted):
     old = service(**DUAL)
     new = copy(old)
     new["spec"] |= change

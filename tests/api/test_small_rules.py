@@ -83,7 +83,7 @@ CASES = [
 
 
 @pytest.mark.parametrize(("plural", "fields", "wanted"), CASES)
-def test_rules(plural, fields, wanted):
+def test_small_kinds_are_refused_in_upstreams_words(plural, fields, wanted):
     kind, obj = made(plural, fields)
     assert [str(one) for one in kind.strategy.validate(obj, None)] == wanted
 

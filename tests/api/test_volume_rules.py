@@ -55,7 +55,7 @@ VOLUME_CASES = [
 
 
 @pytest.mark.parametrize(("spec", "wanted"), VOLUME_CASES)
-def test_volumes(spec, wanted):
+def test_a_volume_is_refused_in_upstreams_words(spec, wanted):
     assert problems(VOLUMES, made(VOLUMES, VOLUME | spec)) == wanted
 
 
