@@ -87,11 +87,10 @@ ZEROS: Mapping[str, Mapping[str, Any]] = {
     f"{_API}storage.v1.VolumeError": {"time": None},
 }  # fmt: skip
 
-# Definition -> fields whose feature gate is off.
+# Definition -> fields whose feature gate is off and that nobody else drops (claims: `settle_sources`).
 GATED: Mapping[str, tuple[str, ...]] = {
     f"{_API}coordination.v1.LeaseSpec": ("preferredHolder", "strategy"),  # CoordinatedLeaderElection
     f"{_API}core.v1.PodStatus": ("nodeAllocatableResourceClaimStatuses",),  # DRANodeAllocatableResources
-    f"{_API}core.v1.TypedObjectReference": ("namespace",),  # CrossNamespaceVolumeDataSource
     f"{_API}resource.v1.Device": ("nodeAllocatableResourceMappings",),  # DRANodeAllocatableResources
     f"{_API}resource.v1.DeviceAttribute": ("bools", "ints", "strings", "versions"),  # DRAListTypeAttributes
     f"{_API}storage.v1.CSIDriverSpec": ("preventPodSchedulingIfMissing",),  # VolumeLimitScaling
