@@ -91,6 +91,8 @@ def test_defaults(name, obj, path, expected):
         ("roles.rbac.authorization.k8s.io", {"rules": [{"resources": ["pods"]}]}, "rules[0].verbs: Required value: verbs must contain at least one value"),
         ("rolebindings.rbac.authorization.k8s.io", {"roleRef": {"kind": "Pod", "name": "x"}}, 'roleRef.kind: Unsupported value: "Pod": supported values: "Role", "ClusterRole"'),
         ("networkpolicies.networking.k8s.io", {"spec": {"ingress": [{"from": [{"ipBlock": {"cidr": "10.0.0.0/8", "except": ["11.0.0.0/8"]}}]}]}}, 'spec.ingress[0].from[0].ipBlock.except[0]: Invalid value: "11.0.0.0/8": must be a strict subset of `cidr`'),
+        ("networkpolicies.networking.k8s.io", {"spec": {"ingress": [{"from": [{"ipBlock": {"cidr": "10.0.0.1/8"}}]}]}}, 'spec.ingress[0].from[0].ipBlock.cidr: Invalid value: "10.0.0.1/8": must not have bits set beyond the prefix length'),
+        ("networkpolicies.networking.k8s.io", {"spec": {"egress": [{"to": [{"ipBlock": {"cidr": "10.0.0.0/8", "except": ["10.01.0.0/16"]}}]}]}}, 'spec.egress[0].to[0].ipBlock.except[0]: Invalid value: "10.01.0.0/16": must not have leading 0s in IP or prefix length'),
         ("servicecidrs.networking.k8s.io", {"spec": {"cidrs": ["10.96.0.1/12"]}}, 'spec.cidrs[0]: Invalid value: "10.96.0.1/12": must be in canonical form ("10.96.0.0/12")'),
         ("ingresses.networking.k8s.io", {"spec": {}}, "spec: Invalid value: null: either `defaultBackend` or `rules` must be specified"),
         ("poddisruptionbudgets.policy", {"spec": {"minAvailable": 1, "maxUnavailable": 1}}, "spec: Invalid value"),

@@ -491,3 +491,14 @@ def test_doubtful_fields_are_warned_of(
 ) -> None:
     resource = known(name)
     assert resource.strategy.warnings(made_of(resource, fields, metadata), None) == [warning]
+
+
+def test_a_policy_keeps_networks_as_they_were_written():
+    old = {"metadata": {"name": "a"}} | policy(**{"from": [{"ipBlock": {"cidr": "10.0.0.1/8"}}]})
+    more = {"metadata": {"name": "a"}} | policy(
+        **{"from": [{"ipBlock": {"cidr": "10.0.0.1/8"}}, {"ipBlock": {"cidr": "10.0.0.2/8"}}]}
+    )
+    validate = known("networkpolicies.networking.k8s.io").strategy.validate
+    assert validate(old, old) == []
+    (problem,) = validate(more, old)
+    assert str(problem.path) == "spec.ingress[0].from[1].ipBlock.cidr"

@@ -6,6 +6,7 @@ import ipaddress
 from collections.abc import Sequence
 from typing import TypeAlias
 
+from todoku.api import validation
 from todoku.api.errors import FieldError, Path, forbidden, invalid, not_supported, required
 from todoku.api.formats import each
 from todoku.api.internals import rendered
@@ -30,13 +31,14 @@ Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 def policy_problems(new: Object, old: Object | None) -> list[FieldError]:
     spec = new.get("spec") or {}
     problems = selector_problems(spec.get("podSelector"), _SPEC / "podSelector")
-    for direction, peers in (("ingress", "from"), ("egress", "to")):
+    kept = _networks_of(old or {})
+    for direction, peers in _PEERS:
         for index, rule in enumerate(spec.get(direction) or ()):
             at = _SPEC / direction / index
             for number, port in enumerate(rule.get("ports") or ()):
                 problems += _port(port, at / "ports" / number)
             for number, peer in enumerate(rule.get(peers) or ()):
-                problems += _peer(peer, at / peers / number)
+                problems += _peer(peer, at / peers / number, kept)
     types, path = spec.get("policyTypes") or (), _SPEC / "policyTypes"
     if len(types) > len(_DIRECTIONS):
         text = "may not specify more than two policyTypes"
@@ -46,6 +48,20 @@ def policy_problems(new: Object, old: Object | None) -> list[FieldError]:
         for index, kind in enumerate(types)
         if kind not in _DIRECTIONS
     ]
+
+
+_PEERS = (("ingress", "from"), ("egress", "to"))
+
+
+def _networks_of(policy: Object) -> set[str]:
+    """All that an earlier form of a policy says of addresses; it may stay as it was written."""
+    found: set[str] = set()
+    for direction, peers in _PEERS:
+        for rule in (policy.get("spec") or {}).get(direction) or ():
+            for peer in rule.get(peers) or ():
+                block = peer.get("ipBlock") or {}
+                found |= {block.get("cidr") or "", *(block.get("except") or ())}
+    return found
 
 
 def _port(port: Object, at: Path) -> list[FieldError]:
@@ -70,7 +86,7 @@ def _port(port: Object, at: Path) -> list[FieldError]:
     return problems
 
 
-def _peer(peer: Object, at: Path) -> list[FieldError]:
+def _peer(peer: Object, at: Path, kept: set[str]) -> list[FieldError]:
     problems: list[FieldError] = []
     given = [
         field
@@ -79,7 +95,7 @@ def _peer(peer: Object, at: Path) -> list[FieldError]:
     ]
     for field in given:
         if field == "ipBlock":
-            problems += _block(peer[field], at / field)
+            problems += _block(peer[field], at / field, kept)
         else:
             problems += selector_problems(peer[field], at / field)
     if not given:
@@ -90,25 +106,28 @@ def _peer(peer: Object, at: Path) -> list[FieldError]:
 
 
 def _network(text: str) -> Network | None:
+    """A network however it is written: with zeros in front, or an address within it."""
+    address, _, length = text.partition("/")
     try:
-        return ipaddress.ip_network(text, strict=False) if "/" in text else None
+        parsed = ipaddress.ip_network(f"{validation.without_zeros(address)}/{length}", strict=False)
     except ValueError:
         return None
+    return parsed if length.isdigit() else None
 
 
-def _block(block: Object, at: Path) -> list[FieldError]:
+def _block(block: Object, at: Path, kept: set[str]) -> list[FieldError]:
+    """ValidateIPBlock, strict."""
     text = block.get("cidr") or ""
     if not text:
         return [required(at / "cidr")]
+    problems = validation.cidr_problems(text, at / "cidr", kept)
     outer = _network(text)
     if outer is None:
-        return [invalid(at / "cidr", text, _CIDR_TEXT)]
-    problems: list[FieldError] = []
+        return problems
     for index, one in enumerate(block.get("except") or ()):
+        problems += validation.cidr_problems(one, at / "except" / index, kept)
         inner = _network(one)
-        if inner is None:
-            problems.append(invalid(at / "except" / index, one, _CIDR_TEXT))
-        elif not _strictly_within(inner, outer):
+        if inner is not None and not _strictly_within(inner, outer):
             text = "must be a strict subset of `cidr`"
             problems.append(invalid(at / "except" / index, one, text))
     return problems
@@ -128,7 +147,7 @@ def policy_warnings(new: Object, old: Object | None) -> list[str]:
     if old is not None and spec == (old.get("spec") or {}):
         return []
     found: list[str] = []
-    for direction, peers in (("ingress", "from"), ("egress", "to")):
+    for direction, peers in _PEERS:
         for index, rule in enumerate(spec.get(direction) or ()):
             for number, peer in enumerate(rule.get(peers) or ()):
                 block = peer.get("ipBlock") or {}
@@ -143,7 +162,7 @@ def _cidr_warning(text: str, at: Path) -> list[str]:
     network = _network(text)
     if network is None:
         return []
-    address = ipaddress.ip_interface(text).ip
+    address = ipaddress.ip_address(validation.without_zeros(text.partition("/")[0]))
     if address != network.network_address:
         single = f"{address}/{network.max_prefixlen}"
         return [
