@@ -75,7 +75,7 @@ def test_several_conflicts_are_listed_by_manager():
         applied(live, config_map({"a": "2", "b": "2", "c": "2"}), manager="two")
     assert caught.value.message == (
         "Apply failed with 3 conflicts: "
-        'conflicts with "kubectl-edit" using v1 at 1970-01-01T00:00:05Z:\n- .data.c\n'
+        'conflicts with "kubectl-edit" using v1:\n- .data.c\n'
         'conflicts with "one":\n- .data.a\n- .data.b'
     )
 

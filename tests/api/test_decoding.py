@@ -128,3 +128,40 @@ def test_an_event_of_the_old_kind_has_no_event_time_and_says_so():
     assert found == {
         "firstTimestamp": "2026-01-01T00:00:00Z", "lastTimestamp": None, "eventTime": None,
     }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("sent", "kept"),
+    [
+        ("2026-01-01T00:00:00Z", "2026-01-01T00:00:00Z"),
+        ("2026-01-01T00:00:00.987Z", "2026-01-01T00:00:00Z"),
+        ("2026-01-01T08:30:00+09:00", "2025-12-31T23:30:00Z"),
+    ],
+)
+def test_times_are_kept_in_utc_and_whole_seconds(sent, kept):
+    pod = schemas.type_of("io.k8s.api.core.v1.Pod")
+    assert normalize({"status": {"startTime": sent}}, pod) == {"status": {"startTime": kept}}
+
+
+@pytest.mark.parametrize(
+    ("sent", "rest", "wanted"),
+    [
+        ("2026-01-01T00:00:00Z", "Z", ".000000"),
+        ("2026-01-01T00:00:00.5Z", ".5Z", ".000000"),
+        ("2026-01-01T00:00:00.1234567Z", "7Z", "Z07:00"),
+        ("2026-01-01T09:00:00.123456+09:00", None, None),
+    ],
+)
+def test_micro_times_have_six_digits(sent, rest, wanted):
+    lease = schemas.type_of("io.k8s.api.coordination.v1.Lease")
+    obj = {"spec": {"renewTime": sent}}
+    if rest is None:
+        check_types(obj, lease, kind="Lease", version="v1")
+        assert normalize(obj, lease) == {"spec": {"renewTime": "2026-01-01T00:00:00.123456Z"}}
+        return
+    with pytest.raises(BadRequest) as caught:
+        check_types(obj, lease, kind="Lease", version="v1")
+    assert caught.value.message == (
+        'Lease in version "v1" cannot be handled as a Lease: '
+        f'parsing time "{sent}" as "2006-01-02T15:04:05.000000Z07:00": cannot parse "{rest}" as "{wanted}"'
+    )

@@ -8,16 +8,16 @@ upstream's wording and raises BadRequest for a value of the wrong type; `normali
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from typing import Any
 
 import jiter
 
-from todoku.api import goformat, gojson, quantities
+from todoku.api import goformat, gojson, quantities, times
 from todoku.api.errors import BadRequest
 from todoku.api.meta import Object
 from todoku.api.schemas import ANY, Type
-from todoku.api.times import is_time
 
 INT_LIMITS = {"int32": 2**31, "int64": 2**63}
 
@@ -125,6 +125,8 @@ def normalize(value: Any, type_: Type) -> Any:
     elif isinstance(value, list) and type_.kind == "list":
         items = type_.items or ANY
         return [_normalized_item(child, items) for child in value]
+    elif isinstance(value, str) and type_.kind in ("time", "microtime"):
+        return times.canonical(value, micro=type_.kind == "microtime")
     return value
 
 
@@ -316,10 +318,23 @@ def _int_or_string(value: Any, type_: Type) -> str | None:
 def _time(value: Any, type_: Type) -> str | None:
     if not isinstance(value, str):
         return f"json: cannot unmarshal {_word(value)} into Go value of type string"
-    if is_time(value):
-        return None
+    if times.is_time(value):
+        return _micro_problem(value) if type_.kind == "microtime" else None
     shown = json.dumps(value)
     return f'parsing time {shown} as "2006-01-02T15:04:05Z07:00": cannot parse {shown} as "2006"'
+
+
+_MICRO_LAYOUT = "2006-01-02T15:04:05.000000Z07:00"
+
+
+def _micro_problem(value: str) -> str | None:
+    """A MicroTime has six digits after the point, no fewer and no more."""
+    rest, wanted = value[19:], ".000000"
+    if re.match(r"\.\d{6}", rest):
+        rest, wanted = rest[7:], "Z07:00"
+        if not rest[:1].isdigit():
+            return None
+    return f'parsing time "{value}" as "{_MICRO_LAYOUT}": cannot parse "{rest}" as "{wanted}"'
 
 
 def _bytes(value: Any, type_: Type) -> str | None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
-from todoku.api import decoding
+from todoku.api import decoding, times
 from todoku.api.meta import Object
 from todoku.api.schemas import ANY, Type
 
@@ -169,6 +169,8 @@ def _leaf(type_: Type) -> Walker:
 
     if type_.kind == "integer":
         return _integer(type_)
+    if type_.kind in ("time", "microtime"):
+        return lambda value: times.canonical(checked(value), micro=type_.kind == "microtime")
     return exactly if wanted else checked
 
 

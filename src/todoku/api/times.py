@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 _RFC3339 = re.compile(
@@ -35,6 +35,21 @@ def parse(value: str) -> float:
     moment = datetime(*(int(match.group(i)) for i in range(1, 7)), tzinfo=UTC)  # type: ignore[misc, arg-type]
     seconds = moment.timestamp() - _offset_seconds(zone)
     return seconds + float(f"0.{fraction}")
+
+
+def canonical(value: str, *, micro: bool = False) -> str:
+    """An RFC 3339 text as Time, or MicroTime, writes it: in UTC, in whole seconds or with six digits."""
+    if value[-1:] == "Z" and len(value) == (27 if micro else 20):
+        return value
+    match = _RFC3339.fullmatch(value)
+    if not match:
+        raise ValueError(f'parsing time "{value}" as RFC 3339')
+    fraction = (match.group(7) or "")[:6].ljust(6, "0")
+    numbers = [int(match.group(i)) for i in range(1, 7)]
+    moment = datetime(*numbers, int(fraction), tzinfo=UTC)  # type: ignore[misc, arg-type]
+    moment -= timedelta(seconds=_offset_seconds(match.group(8).upper()))
+    shown = f"{moment:%H:%M:%S}" + (f".{moment:%f}" if micro else "")
+    return f"{moment.year:04d}-{moment:%m-%d}T{shown}Z"
 
 
 def is_time(value: object) -> bool:

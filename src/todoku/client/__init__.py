@@ -5,6 +5,7 @@ from todoku.client.config import ClientConfig
 from todoku.client.http import Response, Unreachable
 from todoku.client.informer import Informer, InformerFactory
 from todoku.client.recorder import EventRecorder
+from todoku.client.series import SeriesRecorder
 
 __all__ = [
     "Client",
@@ -14,6 +15,7 @@ __all__ = [
     "InformerFactory",
     "ObjectList",
     "Response",
+    "SeriesRecorder",
     "Unreachable",
     "WatchEvent",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -12,7 +13,7 @@ from todoku.aio import log as logs
 from todoku.api import errors, times
 from todoku.api.meta import Key, Object, key_of
 from todoku.api.selectors import LabelSelector, Requirement, from_map, from_selector
-from todoku.client import Client, EventRecorder, Informer, InformerFactory, Unreachable, WatchEvent
+from todoku.client import Client, Informer, InformerFactory, SeriesRecorder, Unreachable, WatchEvent
 from todoku.scheduler import preemption
 from todoku.scheduler.cache import Cache
 from todoku.scheduler.cycle import Fit, Unfit, schedule
@@ -46,7 +47,12 @@ class Scheduler:
         self.client = client
         self.config = config
         self.clock = config.clock
-        self.recorder = EventRecorder(client, component=config.name)
+        self.recorder = SeriesRecorder(
+            client,
+            component=config.name,
+            instance=f"{config.name}-{socket.gethostname()}",
+            now=config.clock.now,
+        )
         self.cache = Cache()
         self.queue = SchedulingQueue(config.clock)
         self._nominated: dict[str, tuple[str, Pod]] = {}  # uid -> node name and pod
@@ -310,7 +316,9 @@ class Scheduler:
         except (errors.NotFound, errors.Conflict):
             return
         text = f"Preempted by pod {pod.uid} on node {node}"
-        self.recorder.event(victim.object, "Normal", "Preempted", text, action="Preempting")
+        self.recorder.event(
+            victim.object, "Normal", "Preempted", text, action="Preempting", related=pod.object
+        )
 
 
 def binding(pod: Pod, node: str) -> Object:

@@ -80,8 +80,6 @@ class Owner:
             text += f' with subresource "{self.subresource}"'
         if self.operation == "Update":
             text += f" using {self.api_version}"
-            if self.time:
-                text += f" at {self.time}"
         return text
 
     def entry(self) -> Object:
