@@ -109,27 +109,6 @@ def test_normalizing_keeps_what_a_typed_object_keeps():
     }
 
 
-def test_times_that_are_not_set_are_null_where_go_writes_them_so():
-    pod = schemas.type_of("io.k8s.api.core.v1.Pod")
-    conditions = [{"type": "Ready", "status": "True", "lastTransitionTime": "2026-01-01T00:00:00Z"}]
-    state = {"terminated": {"exitCode": 1}}
-    found = normalize(
-        {"status": {"conditions": conditions, "containerStatuses": [{"state": state}]}}, pod
-    )
-    assert found["status"]["conditions"] == [conditions[0] | {"lastProbeTime": None}]
-    ended = found["status"]["containerStatuses"][0]["state"]["terminated"]
-    assert ended == {"exitCode": 1, "startedAt": None, "finishedAt": None}
-    assert "startTime" not in found["status"]  # a pointer
-
-
-def test_an_event_of_the_old_kind_has_no_event_time_and_says_so():
-    event = schemas.type_of("io.k8s.api.core.v1.Event")
-    found = normalize({"firstTimestamp": "2026-01-01T00:00:00Z"}, event)
-    assert found == {
-        "firstTimestamp": "2026-01-01T00:00:00Z", "lastTimestamp": None, "eventTime": None,
-    }  # fmt: skip
-
-
 @pytest.mark.parametrize(
     ("sent", "kept"),
     [

@@ -114,7 +114,8 @@ def _unknown(value: Any, type_: Type, path: str, found: list[str]) -> None:
 def normalize(value: Any, type_: Type) -> Any:
     """Drop unknown fields, nulls, and empty optional maps and lists: what a typed object writes back as JSON.
 
-    Times that are not set stay, or become, null where Go writes them so (`Type.nulls`).  Returns a new value; list items that are null become what Go's zero value is for structs ({}).
+    Times are brought into the form that Go writes.  Returns a new value; list items that are null become what Go's zero
+    value is for structs ({}).
     """
     if isinstance(value, dict):
         if type_.kind == "struct":
@@ -153,8 +154,6 @@ def _normalized_struct(value: Object, type_: Type) -> Object:
         if kept in ({}, []) and field.kind in ("map", "list") and key not in type_.required:
             continue
         out[key] = kept
-    for key in type_.nulls:
-        out.setdefault(key, None)
     return out
 
 

@@ -104,17 +104,7 @@ def _struct(type_: Type) -> Walker:
                 out[key] = result
         return out
 
-    return _with_nulls(walk, type_.nulls) if type_.nulls else walk
-
-
-def _with_nulls(walk: Walker, fields: tuple[str, ...]) -> Walker:
-    def filled(value: Any) -> Object:
-        out: Object = walk(value)
-        for key in fields:
-            out.setdefault(key, None)
-        return out
-
-    return filled
+    return walk
 
 
 def _list(type_: Type) -> Walker:

@@ -37,15 +37,6 @@ _SPECIAL = {
 }
 
 
-# Times that are values in Go: `omitempty` does not spare them, so that one that is not set is written as null.
-# The others are pointers, or say `omitzero`.
-_VALUE_TIMES = frozenset((
-    "lastTransitionTime", "lastProbeTime", "lastUpdateTime", "lastHeartbeatTime", "startedAt", "finishedAt",
-    "firstTimestamp", "lastTimestamp", "eventTime", "lastObservedTime",
-    "deprecatedFirstTimestamp", "deprecatedLastTimestamp",
-))  # fmt: skip
-
-
 @dataclass(slots=True, eq=False)
 class Type:
     """What a value may be and how it merges.
@@ -70,7 +61,6 @@ class Type:
     defaults: Mapping[str, Any] = field(default_factory=dict)  # defaults of fields
     open: bool = False
     nullable: bool = False
-    nulls: tuple[str, ...] = ()  # fields that are written as null when they are not set
     # What walkers over the type have worked out for themselves, by module; it lives as long as the type.
     derived: dict[str, Any] = field(default_factory=dict, repr=False)
 
@@ -188,13 +178,7 @@ def _struct(schema: Schema, name: str) -> Type:
         required=tuple(schema.get("required", ())),
         map_type=schema.get("x-kubernetes-map-type", "granular"),
         defaults={key: value["default"] for key, value in properties.items() if "default" in value},
-        nulls=tuple(key for key, value in properties.items() if _is_value_time(key, value)),
     )
-
-
-def _is_value_time(field: str, schema: Schema) -> bool:
-    refers_to = schema.get("$ref", "").removeprefix(PREFIX)
-    return field in _VALUE_TIMES and _SPECIAL.get(refers_to, "") in ("time", "microtime")
 
 
 def _plain(schema: Schema, name: str) -> Type:
@@ -237,5 +221,4 @@ def _with_extensions(base: Type, schema: Schema) -> Type:
         strategies=tuple(strategy.split(",")) if strategy else base.strategies,
         defaults=base.defaults,
         open=base.open,
-        nulls=base.nulls,
     )

@@ -126,14 +126,6 @@ def _change(new: Object, old: Object) -> list[FieldError]:
     return problems
 
 
-def _default(event: Object) -> None:
-    event.setdefault("source", {})  # a struct: shown even when nothing is in it
-
-
-def _default_new(event: Object) -> None:
-    event.setdefault("deprecatedSource", {})
-
-
 def _last_seen(event: Object) -> Since:
     series = event.get("series")
     if series is not None:
@@ -208,7 +200,6 @@ _COLUMNS = (
 
 EVENT = Rules(
     strategy=Strategy(
-        default=_default,
         validate=_validate,
         selectable_fields=_selectable,
         selectable_field_names=tuple(_selectable({"metadata": {}})),
@@ -221,7 +212,6 @@ EVENT = Rules(
 
 EVENT_V1 = Rules(
     strategy=Strategy(
-        default=_default_new,
         validate=_validate_new,
         selectable_fields=_selectable_new,
         selectable_field_names=tuple(_selectable_new({"metadata": {}})),
