@@ -94,6 +94,13 @@ def test_up_returns_when_nodes_and_dns_are_ready(cluster: Lab) -> None:
     assert [ready(pod) for pod in dns_pods(cluster)] == ["True"]
 
 
+def test_fields_are_managed_by_components_of_their_usual_names(cluster: Lab) -> None:
+    managers = {
+        one["manager"] for pod in dns_pods(cluster) for one in pod["metadata"]["managedFields"]
+    }
+    assert managers == {"kube-controller-manager", "kube-scheduler", "kubelet"}
+
+
 def test_the_control_plane_carries_what_kubeadm_gives_it(cluster: Lab) -> None:
     async def read(client: Client) -> dict[str, Any]:
         return await client.get("nodes", "master1.internal")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 from todoku.apiserver import (
@@ -94,6 +95,7 @@ def standard(config: Config, objects: Objects) -> Components:
         bootstrap=[*policy.bootstrap(), *wellknown.bootstrap(config)],
         start=start,
         stop=stop,
+        upkeep=partial(wellknown.keep, config, objects),
     )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import socket
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
 
@@ -207,7 +207,7 @@ class Components:
 
     `handlers` and `connectors` are keyed by resource and subresource: `"tokenreviews.authentication.k8s.io"`,
     `"serviceaccounts/token"`, `"pods/exec"`.  `bootstrap` are objects (with apiVersion and kind) created at start if
-    absent.  `start` and `stop` frame the parts' background work.
+    absent.  `start` and `stop` frame the parts' background work; `upkeep` runs between them, in the server's own group.
     """
 
     authenticators: Sequence[Authenticator] = ()
@@ -224,6 +224,7 @@ class Components:
     metrics: Sequence[Shown] = ()  # what the parts show on /metrics
     start: Callable[[], Awaitable[None]] | None = None
     stop: Callable[[], Awaitable[None]] | None = None
+    upkeep: Callable[[], Coroutine[Any, Any, None]] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -237,6 +238,9 @@ class Timings:
     fresh_within: float = 3.0  # how long a read waits for a revision of the future
     watch_timeout: float = 1800.0  # minimum; each watch gets up to twice that
     shutdown_grace: float = 2.0
+    publish_every: float = (
+        10.0  # how long what others took away of the Service `kubernetes` stays away
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -91,6 +91,9 @@ class ApiServer:
                 try:
                     if engine.components.start:
                         await engine.components.start()
+                    if engine.components.upkeep:
+                        keeping = engine.components.upkeep()
+                        others.append(tasks.create_task(keeping, name="well-known-objects"))
                     await self._listen(pipeline, server)
                     running.set_result(None)
                     await self._stop.wait()

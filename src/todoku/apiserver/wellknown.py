@@ -4,15 +4,19 @@ the Service `kubernetes`, and what extension API servers must know to trust us.
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from todoku.aio import log as logs
 from todoku.api import errors
 from todoku.api.meta import Object, copy
 from todoku.apiserver.allocators.addresses import service_cidr_object
 from todoku.apiserver.config import Config, Objects
+
+log = logs.get(__name__)
 
 _PRIORITY_CLASSES = {
     "system-cluster-critical": (
@@ -54,6 +58,16 @@ async def publish(config: Config, objects: Objects) -> None:
         await objects.create("services", _kubernetes_service(config))
     for resource, obj in wanted:
         await _ensure(objects, resource, obj)
+
+
+async def keep(config: Config, objects: Objects) -> None:
+    """Publish again and again what somebody took away, as upstream's kubernetesservice controller does."""
+    while True:
+        await asyncio.sleep(config.timings.publish_every)
+        try:
+            await publish(config, objects)
+        except errors.ApiError as error:
+            log.warning("The Service kubernetes cannot be kept", error=error)
 
 
 async def _ensure(objects: Objects, resource: str, wanted: Object) -> None:

@@ -1,5 +1,6 @@
 """Access control of a whole server: over TLS, with certificates and tokens, and with kubectl."""
 
+import asyncio
 import ssl
 
 import aiohttp
@@ -8,6 +9,9 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from tests.support.apiserver import running_api
+from todoku.apiserver import wellknown
+from todoku.apiserver.config import Timings
+from todoku.apiserver.objects import EngineObjects
 
 
 @pytest.fixture
@@ -136,6 +140,28 @@ async def test_a_fresh_cluster_has_its_service_and_ranges(api):
     assert (await api.request("GET", slices))[1]["endpoints"][0]["addresses"] == ["192.168.11.131"]
     classes = (await api.request("GET", "/apis/scheduling.k8s.io/v1/priorityclasses"))[1]["items"]
     assert {one["value"] for one in classes} == {2_000_000_000, 2_000_001_000}
+
+
+async def test_the_service_of_the_server_comes_back_when_somebody_deletes_it():
+    timings = Timings(publish_every=0.02)
+    async with running_api(advertise_address="192.168.11.131", timings=timings) as api:
+        paths = [
+            f"/api/v1/namespaces/default/{kind}/kubernetes" for kind in ("services", "endpoints")
+        ]
+        for path in paths:
+            old = (await api.request("GET", path))[1]["metadata"]["uid"]
+            assert (await api.request("DELETE", path))[0] == 200
+            async with asyncio.timeout(5):
+                while (found := await api.request("GET", path))[0] != 200:
+                    await asyncio.sleep(0.02)
+            assert found[1]["metadata"]["uid"] != old
+
+
+async def test_what_is_there_of_the_servers_service_is_left_alone(api):
+    engine = api.server.engine
+    before = engine.store.revision
+    await wellknown.publish(api.config, EngineObjects.of(engine))
+    assert engine.store.revision == before
 
 
 async def test_services_get_and_give_back_addresses_through_the_api(api):

@@ -18,8 +18,10 @@ def main(config: dict[str, Any]) -> None:
 
 
 async def _run(config: dict[str, Any]) -> None:
-    manager = ClientConfig.from_kubeconfig(config["controller_manager"])
-    scheduling = ClientConfig.from_kubeconfig(config["scheduler"])
+    manager = ClientConfig.from_kubeconfig(
+        config["controller_manager"], user_agent="kube-controller-manager"
+    )
+    scheduling = ClientConfig.from_kubeconfig(config["scheduler"], user_agent="kube-scheduler")
     async with Client(manager) as client, Client(scheduling) as planner:
         informers = InformerFactory(client)
         async with asyncio.TaskGroup() as tasks:

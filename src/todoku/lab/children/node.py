@@ -25,7 +25,7 @@ def main(config: dict[str, Any]) -> None:
 async def _run(config: dict[str, Any]) -> None:
     async with AsyncExitStack() as stack:
         client = await stack.enter_async_context(
-            Client(ClientConfig.from_kubeconfig(config["kubeconfig"]))
+            Client(ClientConfig.from_kubeconfig(config["kubeconfig"], user_agent="kubelet"))
         )
         images = await stack.enter_async_context(Images(config["images_socket"]))
         wiring = stack.enter_context(closing(Wiring()))
