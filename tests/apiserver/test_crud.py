@@ -107,6 +107,12 @@ CREATE_REFUSALS = {
     ),
     "no body": (b"", 400, "BadRequest", "json parse error: unexpected end of JSON input (<empty>)"),
     "a truth for an object": (b"true", 400, "BadRequest", "cannot unmarshal bool into Go value"),
+    "nothing for an object": (
+        b"null",
+        422,
+        "Invalid",
+        'ConfigMap "" is invalid: metadata.name: Required value: name or generateName is required',
+    ),
     "a list for an object": (b"[]", 400, "BadRequest", "cannot unmarshal array"),
     "long nonsense": (b"x" * 40, 400, "BadRequest", f"({'78' * 30} ...)"),
     "metadata that is no object": (

@@ -138,6 +138,8 @@ def _count(value: Any) -> None:
 
 
 def _object(value: Any) -> Object:
+    if value is None:
+        return {}  # Go's decoder leaves the object as it is
     if not isinstance(value, dict):
         raise errors.BadRequest(
             "couldn't get version/kind; json parse error: json: cannot unmarshal"
