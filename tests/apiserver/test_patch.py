@@ -143,6 +143,17 @@ async def test_an_apply_creates_then_changes_and_removes_what_it_no_longer_names
     assert (status, obj["data"]) == (200, {"a": "3"})
 
 
+async def test_an_applier_that_names_nothing_owns_nothing(api):
+    nothing = {key: value for key, value in applied().items() if key != "data"}
+    await apply(api, applied(a="1"), "me")
+    status, obj = await apply(api, nothing, "me")
+    assert (status, "data" in obj, "managedFields" in obj["metadata"]) == (200, False, False)
+    await apply(api, applied(a="1"), "me")
+    await apply(api, applied(b="1"), "other")
+    _, obj = await apply(api, nothing, "me")
+    assert (obj["data"], owners(obj)) == ({"b": "1"}, [("other", "Apply")])
+
+
 async def test_an_apply_twice_changes_nothing(api):
     _, first = await apply(api, applied(a="1"), "me")
     _, second = await apply(api, applied(a="1"), "me")

@@ -81,8 +81,8 @@ def generate_name(metadata: Object) -> bool:
     return True
 
 
-def before_update(served: Served, new: Object, old: Object) -> None:
-    """Restore in place what clients cannot change."""
+def before_update(served: Served, new: Object, old: Object, *, owned: bool = False) -> None:
+    """Restore in place what clients cannot change; `owned`: managedFields are made already, if there are any."""
     fresh, stored = new["metadata"], old["metadata"]
     for key in (*_SYSTEM, "generation", "generateName", "namespace", "name"):
         if key in stored:
@@ -91,7 +91,7 @@ def before_update(served: Served, new: Object, old: Object) -> None:
             fresh.pop(key, None)
     fresh.pop("selfLink", None)
     fresh["resourceVersion"] = stored["resourceVersion"]
-    if "managedFields" not in fresh and "managedFields" in stored:
+    if not owned and "managedFields" not in fresh and "managedFields" in stored:
         fresh["managedFields"] = stored["managedFields"]
     _drop_empty(fresh)
 

@@ -225,7 +225,7 @@ async def _modify_once(engine: Engine, context: Context, change: Change, current
     counts = context.info.subresource not in ("status", "binding")
 
     def prepare(fresh: Object) -> None:
-        metadata.before_update(served, fresh, old)
+        metadata.before_update(served, fresh, old, owned=not change.track)
         change.prepare(fresh, old)
         if counts:
             metadata.raise_generation(served, fresh, old)
