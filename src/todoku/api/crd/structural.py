@@ -83,6 +83,8 @@ def structural(version: Object, *, preserve: bool = False) -> Structural:
 @remembered(256)
 def _compiled(text: str, preserve: bool) -> Structural:
     schema: Schema | None = json.loads(text)
+    if schema is not None:
+        _drop_prose(schema)
     kept = (
         preserve or schema is None or (bool(schema.get(PRESERVE)) and not schema.get("properties"))
     )
@@ -91,6 +93,22 @@ def _compiled(text: str, preserve: bool) -> Structural:
         type_ = Type("struct", fields=type_.fields, open=True)
     validator = compile_rules(schema) if schema is not None else None
     return Structural(schema, kept, type_, validator)
+
+
+_PROSE = ("description", "title", "example", "externalDocs")
+
+
+def _drop_prose(schema: Schema) -> None:
+    """In place: what decides nothing is most of a schema's text, and clients read it from OpenAPI."""
+    for key in _PROSE:
+        schema.pop(key, None)
+    children = [schema.get(key) for key in ("items", "additionalProperties", "not")]
+    for key in ("allOf", "anyOf", "oneOf"):
+        children += schema.get(key) or ()
+    children += (schema.get("properties") or {}).values()
+    for child in children:
+        if isinstance(child, dict):
+            _drop_prose(child)
 
 
 def _pruned_meta(obj: Object) -> Object:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 from todoku.api import schemas
 from todoku.api.schemas import ANY, STRING, Schema, Type
 
@@ -40,8 +42,14 @@ def _node(schema: Schema) -> Type:
         )
     if kind in ("string", "integer", "number", "boolean"):
         form = schema.get("format", "") if kind == "integer" else ""
-        return Type(kind, format=form, nullable=bool(schema.get("nullable")))
+        return _scalar(kind, form, bool(schema.get("nullable")))
     return ANY
+
+
+@functools.cache
+def _scalar(kind: str, form: str, nullable: bool) -> Type:
+    """One for all fields alike: a large schema has thousands."""
+    return Type(kind, format=form, nullable=nullable)
 
 
 def _object(schema: Schema) -> Type:
