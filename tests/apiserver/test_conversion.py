@@ -301,3 +301,30 @@ async def test_objects_of_both_stored_versions_are_listed_in_either(api, tmp_pat
         assert [one["spec"]["width"] for one in listed["items"]] == [2, 4]
         _, listed = await api.request("GET", V1)
         assert [one["spec"]["size"] for one in listed["items"]] == ["2x3", "4x5"]
+
+
+async def test_objects_move_to_a_new_stored_version_by_being_written_as_they_are(api, hook):
+    await api.request("POST", V1, box())
+    path = f"{CRDS}/boxes.example.com"
+    _, crd = await api.request("GET", path)
+    for one in crd["spec"]["versions"]:
+        one["storage"] = one["name"] == "v2"
+    status, answer = await api.request("PUT", path, crd)
+    assert status == 200, answer
+    _, obj = await api.request("GET", f"{V2}/a")
+    _, moved = await api.request("PUT", f"{V2}/a", obj)
+    assert moved["metadata"]["resourceVersion"] != obj["metadata"]["resourceVersion"]
+    _, crd = await api.request("GET", path)
+    crd["spec"]["versions"] = [one for one in crd["spec"]["versions"] if one["name"] == "v2"]
+    crd["spec"]["conversion"] = {"strategy": "None"}
+    status, answer = await api.request("PUT", path, crd)
+    assert (status, answer["reason"]) == (422, "Invalid")  # v1 may still be stored
+    stored = {"status": {"storedVersions": ["v2"]}}
+    merge = {"content_type": "application/merge-patch+json"}
+    _, answer = await api.request("PATCH", f"{path}/status", stored, **merge)
+    crd["metadata"] = answer["metadata"]
+    status, answer = await api.request("PUT", path, crd)
+    assert status == 200, answer
+    calls = len(hook)
+    assert (await api.request("GET", f"{V2}/a"))[1]["spec"] == {"width": 2, "height": 3}
+    assert len(hook) == calls

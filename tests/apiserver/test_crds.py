@@ -295,6 +295,27 @@ async def test_a_new_default_shows_in_objects_stored_before_it(api):
             if obj["spec"].get("shape") == "round":
                 break
             await asyncio.sleep(0.005)
+    status, written = await api.request(
+        "PUT", f"{WIDGETS}/a", obj
+    )  # and is stored by the next write
+    before, after = (int(one["metadata"]["resourceVersion"]) for one in (obj, written))
+    assert (status, after > before) == (200, True)
+    _, again = await api.request("PUT", f"{WIDGETS}/a", written)
+    assert again["metadata"]["resourceVersion"] == written["metadata"]["resourceVersion"]
+
+
+async def test_an_object_moves_to_a_new_stored_version_when_it_is_written_as_it_is(api):
+    crd = await establish(api, definition(version("v1"), version("v2", storage=False)))
+    _, obj = await api.request("POST", WIDGETS, widget())
+    crd["spec"]["versions"][0]["storage"], crd["spec"]["versions"][1]["storage"] = False, True
+    status, crd = await api.request("PUT", f"{CRDS}/widgets.example.com", crd)
+    assert (status, crd["status"]["storedVersions"]) == (200, ["v1", "v2"])
+    patch = {"content_type": "application/merge-patch+json"}
+    _, moved = await api.request("PATCH", f"{WIDGETS}/a", {}, **patch)
+    assert moved["metadata"]["resourceVersion"] != obj["metadata"]["resourceVersion"]
+    assert moved["metadata"]["generation"] == 1
+    _, again = await api.request("PATCH", f"{WIDGETS}/a", {}, **patch)
+    assert again["metadata"]["resourceVersion"] == moved["metadata"]["resourceVersion"]
 
 
 async def test_a_second_holder_of_a_name_waits_until_the_first_is_gone(api):

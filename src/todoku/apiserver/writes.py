@@ -237,7 +237,7 @@ async def _modify_once(engine: Engine, context: Context, change: Change, current
             metadata.raise_generation(served, final, old)
         if deletes.is_over(served, final):
             return await remove(engine, context, final, current)
-        if metadata.same(final, old):
+        if metadata.same(final, old) and not _stale(served, final, current):
             return current
         return await put(engine, served, final, current, dry_run=context.dry_run)
 
@@ -252,6 +252,19 @@ async def _modify_once(engine: Engine, context: Context, change: Change, current
         prepare=None if change.seen else prepare,
     )
     return await admitting.admitted(engine, context, wish, store)
+
+
+def _stale(served: Served, final: Object, current: Cached) -> bool:
+    """Whether the unchanged object would be stored otherwise: in a new version, or with a default that came later.
+
+    Clients write objects back as they are to move them to a new stored version.
+    """
+    if served.custom is None:
+        return False
+    stored = current.object()
+    if served.needs_conversion:
+        return bool(stored["apiVersion"] != served.stored.api_version)
+    return not metadata.same(served.store(final), stored)
 
 
 def _check_identity(served: Served, new: Object, old: Object, *, patched: bool) -> None:
