@@ -124,6 +124,8 @@ PHASES = {
     "running": (record(container("main", "running")), "Running"),
     "restarting": (record(container("main", "exited", 1)), "Running"),
     "succeeded": (record(container("main", "exited"), policy="Never"), "Succeeded"),
+    "succeeded, the sidecar still runs": (record(container("s", "running"), container("main", "exited"), inits=("s",), sidecars=("s",), policy="Never"), "Running"),
+    "succeeded, the sidecar has ended": (record(container("s", "exited"), container("main", "exited"), inits=("s",), sidecars=("s",), policy="Never"), "Succeeded"),
     "failed": (record(container("main", "exited", 1), policy="Never"), "Failed"),
     "retrying": (record(container("main", "exited", 1), policy="OnFailure"), "Running"),
     "half done": (record(container("a", "exited"), container("b", "running"), mains=("a", "b"), policy="Never"), "Running"),

@@ -88,7 +88,7 @@ def pod_phase(record: PodRecord) -> str:
         return "Pending"
     if waiting:
         return "Pending"
-    if running:
+    if running or _sidecar_runs(record):
         return "Running"
     if not stopped:
         return "Pending"
@@ -97,6 +97,15 @@ def pod_phase(record: PodRecord) -> str:
     if stopped == succeeded:
         return "Succeeded"
     return "Failed" if policy == "Never" else "Running"
+
+
+def _sidecar_runs(record: PodRecord) -> bool:
+    """A pod whose work is done is over only when its sidecars have ended, too."""
+    return any(
+        last.running
+        for spec in specs(record.pod, INIT)
+        if restartable(spec) and (last := record.last(spec["name"])) is not None
+    )
 
 
 def ready(record: PodRecord) -> bool:
