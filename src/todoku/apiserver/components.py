@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from functools import partial
 from pathlib import Path
 
@@ -28,6 +29,7 @@ from todoku.apiserver.authentication import (
 )
 from todoku.apiserver.authorization import AlwaysAllow, Chain
 from todoku.apiserver.config import Authenticator, Authorizer, Components, Config, Objects
+from todoku.apiserver.identity import IdentityLease
 from todoku.apiserver.kubelets import Kubelets
 from todoku.apiserver.node_authorizer import NodeAuthorizer
 from todoku.apiserver.outbound import Outbound
@@ -59,14 +61,19 @@ def standard(config: Config, objects: Objects) -> Components:
     addresses = Addresses(objects, config.service_cidrs)
     ports = Ports(*config.node_port_range)
 
+    identity = IdentityLease(objects, os.uname().nodename, config.clock)
+
     async def start() -> None:
         nodes.start()
         await repair(objects, addresses, ports, config.clock)
         await wellknown.publish(config, objects)
+        if config.advertise_address:
+            await identity.start()
         aggregator.start()
 
     async def stop() -> None:
         nodes.stop()
+        await identity.stop()
         await aggregator.stop()
         await kubelets.close()
         await forwarder.close()

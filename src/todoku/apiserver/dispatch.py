@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 
 from aiohttp import web
 
 from todoku.api import errors
 from todoku.api.meta import Object
-from todoku.apiserver import answers, deletes, patching, reads, subresources, watches, writes
+from todoku.apiserver import (
+    answers,
+    component_status,
+    deletes,
+    patching,
+    reads,
+    subresources,
+    watches,
+    writes,
+)
 from todoku.apiserver.answer import Answer, shown
 from todoku.apiserver.context import Context, Engine
 from todoku.apiserver.encoding import Cached, dumps
@@ -35,8 +44,9 @@ async def answer(
     handler = engine.components.handlers.get(served.name)
     if handler is not None and info.verb == "create":
         return await subresources.handled(engine, context, handler, None)
-    if served.name == "bindings":
-        return await subresources.bind(engine, context)
+    special = _SPECIAL.get(served.name)
+    if special is not None:
+        return await special(engine, context)
     return await _VERBS[info.verb](engine, context, request)
 
 
@@ -70,8 +80,17 @@ async def _get(engine: Engine, context: Context, _: web.BaseRequest) -> Answer:
     return shown(context, cached)
 
 
+async def _component_status(engine: Engine, context: Context) -> Answer:
+    if context.info.verb == "get":
+        return shown(context, component_status.get(engine, context))
+    return _listed(context, component_status.list_(engine, context))
+
+
 async def _list(engine: Engine, context: Context, _: web.BaseRequest) -> Answer:
-    listing = await reads.list_(engine, context)
+    return _listed(context, await reads.list_(engine, context))
+
+
+def _listed(context: Context, listing: reads.Listing) -> Answer:
     data = answers.many(
         context.served,
         listing.objects,
@@ -159,6 +178,13 @@ _VERBS: dict[str, _Verb] = {
     "patch": _patch,
     "delete": _delete,
     "deletecollection": _delete_collection,
+}
+
+
+# Resources of which nothing is stored.
+_SPECIAL: Mapping[str, Callable[[Engine, Context], Awaitable[Answer]]] = {
+    "bindings": subresources.bind,
+    component_status.RESOURCE: _component_status,
 }
 
 

@@ -6,8 +6,11 @@ Source: k8s.io/kubelet stats/v1alpha1 (`/stats/summary`); Kubernetes docs, Node 
 from __future__ import annotations
 
 import os
+import resource
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from todoku.api import times
 from todoku.api.meta import Object
@@ -82,8 +85,20 @@ def measure(
         found.append(
             PodUsage(metadata["name"], metadata["namespace"], record.uid, whole, containers)
         )
-    whole = _usage(cgroups, config.cgroup_parent) if config.cgroup_parent else Usage()
+    whole = _with_this_process(
+        _usage(cgroups, config.cgroup_parent) if config.cgroup_parent else Usage()
+    )
     return NodeUsage(config.node_name, now, memory_bytes, whole, _disk(config), found)
+
+
+def _with_this_process(pods: Usage) -> Usage:
+    """A node is its pods and its kubelet: one without pods still uses something."""
+    resident = int(Path("/proc/self/statm").read_text().split()[1]) * resource.getpagesize()
+    return Usage(
+        (pods.cpu_nanoseconds or 0) + time.process_time_ns(),
+        (pods.memory_bytes or 0) + resident,
+        (pods.working_set_bytes or 0) + resident,
+    )
 
 
 def _usage(cgroups: Cgroups, group: str, started_at: float = 0.0, name: str = "") -> Usage:
