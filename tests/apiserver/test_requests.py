@@ -125,3 +125,29 @@ async def test_the_store_survives_a_restart_of_the_server(tmp_path):
     async with running_api(path) as api:
         kept = "/api/v1/namespaces/default/configmaps/kept"
         assert await api.request("GET", kept) == (200, before)
+
+
+YAML = {
+    "a colon too many": (b"a: b: c", "mapping values are not allowed in this context"),
+    "on a later line": (
+        b"a: 1\nb: c: d\n",
+        "line 2: mapping values are not allowed in this context",
+    ),
+    "another indentation": (b"a:\n  - x\n b: 1\n", "line 2: did not find expected key"),
+    "an open bracket": (b"a: [1,2\nb: 3\n", "line 1: did not find expected ',' or ']'"),
+}
+
+
+@pytest.mark.parametrize(("body", "problem"), YAML.values(), ids=YAML)
+async def test_what_is_no_yaml_is_told_as_goyaml_does(api, body, problem):
+    path = "/api/v1/namespaces/default/configmaps"
+    kinds = {"POST": "application/yaml", "PATCH": "application/apply-patch+yaml"}
+    code, created = await api.request("POST", path, body, content_type=kinds["POST"])
+    assert code == 400
+    assert f"(must be of type ConfigMap): yaml: {problem} (" in created["message"]
+    where = f"{path}/a?fieldManager=me"
+    code, applied = await api.request("PATCH", where, body, content_type=kinds["PATCH"])
+    assert code == 400
+    assert applied["message"] == (
+        f"error decoding YAML: error converting YAML to JSON: yaml: {problem}"
+    )

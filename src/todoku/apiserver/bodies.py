@@ -80,10 +80,22 @@ def parse_yaml(body: bytes) -> tuple[Any, list[str]]:
         value = loader.get_single_data()
         _count(value)
     except (yaml.YAMLError, RecursionError, ValueError) as problem:
-        raise errors.BadRequest(f"error converting YAML to JSON: yaml: {problem}") from None
+        raise errors.BadRequest(f"yaml: {_yaml_problem(problem)}") from None
     finally:
         loader.dispose()
     return value, loader.duplicates
+
+
+def _yaml_problem(problem: Exception) -> str:
+    """As goyaml tells it: libyaml's words, and the line unless that is the first one."""
+    if not isinstance(problem, yaml.MarkedYAMLError) or not problem.problem:
+        return str(problem)
+    line = problem.problem_mark.line if problem.problem_mark else 0
+    if line and isinstance(problem, yaml.scanner.ScannerError):
+        line += 1
+    elif not line and problem.context_mark:
+        line = problem.context_mark.line
+    return f"line {line}: {problem.problem}" if line else problem.problem
 
 
 class _Loader(_BaseLoader):  # type: ignore[misc]
@@ -191,7 +203,8 @@ def read_configuration(context: Context, kind: GroupVersionKind | None = None) -
     try:
         value, duplicates = parse_yaml(context.body)
     except errors.BadRequest as error:
-        raise errors.BadRequest(f"error decoding YAML: {error.message}") from error
+        text = f"error decoding YAML: error converting YAML to JSON: {error.message}"
+        raise errors.BadRequest(text) from error
     obj = _object(value)
     wanted, found = kind or context.served.resource.gvk, gvk_of(obj)
     if found != wanted:

@@ -96,7 +96,7 @@ def _check_pod(objects: Objects, attributes: Attributes, node: str) -> None:
     if subresource not in ("", "status", "eviction", "resize"):
         raise refusal(
             attributes,
-            f'unexpected pod subresource "{subresource}", only "status" and "eviction" are allowed',
+            f"unexpected pod subresource \"{subresource}\", only 'status' and 'eviction' are allowed",
         )
     pod = attributes.old or objects.get("pods", attributes.name, attributes.namespace)
     if not subresource and operation == "UPDATE":
