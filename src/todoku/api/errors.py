@@ -218,6 +218,7 @@ class Invalid(ApiError):
     def of(cls, kind: str, group: str, name: str, problems: Sequence[FieldError]) -> Invalid:
         """`The Service "web" is invalid: …` once kubectl has printed it; upstream's own wording."""
         qualified = f"{kind}.{group}" if group else kind
+        problems = _affordable(problems)
         texts = list(dict.fromkeys(str(problem) for problem in problems))
         listed = texts[0] if len(texts) == 1 else f"[{', '.join(texts)}]"
         details: Object = {"name": name} if name else {}
@@ -227,6 +228,20 @@ class Invalid(ApiError):
             details["kind"] = kind
         details["causes"] = [problem.cause() for problem in problems]
         return cls(f'{qualified} "{name}" is invalid: {listed}', details=details)
+
+
+# What the problems of one object may add up to, in characters: some quote the object, and each is sent twice.
+_MAX_PROBLEMS_LENGTH = 8 << 20
+
+
+def _affordable(problems: Sequence[FieldError]) -> Sequence[FieldError]:
+    """The first problems, so many that an answer can carry them: all, but for whoever sends bad items by the myriad."""
+    length = 0
+    for index, problem in enumerate(problems):
+        length += len(problem.message)
+        if length > _MAX_PROBLEMS_LENGTH:
+            return problems[: index + 1]
+    return problems
 
 
 class BadRequest(ApiError):

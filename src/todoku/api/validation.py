@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
 from todoku.api.errors import FieldError, Path, duplicate, forbidden, invalid, required, too_long
@@ -307,6 +307,14 @@ def immutable(new: Any, old: Any, path: Path) -> list[FieldError]:
 
 _ADDRESS_TEXT = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"
 _CIDR_TEXT = "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)"
+
+
+def repeats(values: Iterable[Hashable]) -> frozenset[int]:
+    """Where values stand that have come before."""
+    first: dict[Hashable, int] = {}
+    return frozenset(
+        index for index, one in enumerate(values) if first.setdefault(one, index) < index
+    )
 
 
 def address_problems(value: str, path: Path, kept: Collection[str] = ()) -> list[FieldError]:

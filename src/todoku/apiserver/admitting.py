@@ -15,6 +15,7 @@ from todoku.apiserver import bodies, metadata
 from todoku.apiserver.config import AdmissionPlugin, Allocation, Attributes, Operation
 from todoku.apiserver.context import Context, Engine
 from todoku.apiserver.encoding import Cached
+from todoku.apiserver.large import worked
 from todoku.apiserver.telemetry import Telemetry
 
 Problems = Callable[[Object, Object | None], list[FieldError]]
@@ -54,7 +55,7 @@ async def admitted(engine: Engine, context: Context, wish: Wish, store: StoreIt)
     old = wish.old
     metadata.merge_owners(wish.new, context.warnings)
     if wish.track:
-        _track(engine, context, wish.new, old)
+        await worked(context.size_bytes, _track, engine, context, wish.new, old)
     attributes = attributes_of(context, wish.operation, wish.new, old)
     if wish.seen:
         attributes.object = wish.seen.read(wish.new)
@@ -73,8 +74,7 @@ async def admitted(engine: Engine, context: Context, wish: Wish, store: StoreIt)
     try:
         if examine is not None:
             await asyncio.to_thread(examine, final, old)
-        metadata.refuse(context.served, final, wish.problems(final, old))
-        context.warnings.extend(context.served.resource.strategy.warnings(final, old))
+        await worked(context.size_bytes, _check, context, wish, final)
         cached = await validated(plugins, attributes, lambda: store(final), engine.telemetry)
     except BaseException:
         if allocation:
@@ -83,6 +83,12 @@ async def admitted(engine: Engine, context: Context, wish: Wish, store: StoreIt)
     if allocation:
         await allocation.commit()
     return cached
+
+
+def _check(context: Context, wish: Wish, final: Object) -> None:
+    """Refuse what is wrong with the object, warn of what is odd."""
+    metadata.refuse(context.served, final, wish.problems(final, wish.old))
+    context.warnings.extend(context.served.resource.strategy.warnings(final, wish.old))
 
 
 def _track(engine: Engine, context: Context, new: Object, old: Object | None) -> None:

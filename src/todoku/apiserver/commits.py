@@ -10,6 +10,7 @@ from todoku.apiserver.catalog import Served
 from todoku.apiserver.context import Context, Engine
 from todoku.apiserver.encoding import Cached, encode
 from todoku.apiserver.keys import key_of
+from todoku.apiserver.large import worked
 from todoku.storage.store import Compare, Delete, Put
 
 RELAXED = frozenset({"events", "leases.coordination.k8s.io"})
@@ -20,12 +21,18 @@ class Raced(Exception):
 
 
 async def put(
-    engine: Engine, served: Served, obj: Object, previous: Cached | None, *, dry_run: bool = False
+    engine: Engine,
+    served: Served,
+    obj: Object,
+    previous: Cached | None,
+    *,
+    dry_run: bool = False,
+    size_bytes: int = 0,
 ) -> Cached:
-    """Store `obj` (in its served version) over `previous` (None: it must not exist).  Raises Raced."""
+    """Store `obj` (in its served version, about so large) over `previous` (None: it must not exist).  Raises Raced."""
     meta = obj["metadata"]
     namespace, name = meta.get("namespace", ""), meta["name"]
-    value = encode(await _stored(engine, served, obj))
+    value = await worked(size_bytes, encode, await _stored(engine, served, obj))
     revision = previous.revision if previous else 0
     if dry_run:
         return _shown(served, Cached(value, revision, namespace, name), obj)

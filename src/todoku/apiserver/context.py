@@ -24,6 +24,7 @@ class Context:
     query: Mapping[str, str] = field(default_factory=dict)
     content_type: str = ""
     body: bytes = b""
+    size_bytes: int = 0  # of the object, as far as it is known: of the body, or of what is stored
     form: Form = PLAIN
     user_agent: str = ""
     internal: bool = False  # from the server itself: no admission

@@ -13,6 +13,7 @@ from todoku.api.schemas import Type
 from todoku.apiserver import bodies, writes
 from todoku.apiserver.bodies import Patched
 from todoku.apiserver.context import Context, Engine
+from todoku.apiserver.large import worked
 from todoku.apiserver.options import flag
 from todoku.apiserver.writes import Change, Make, Written
 
@@ -24,7 +25,8 @@ APPLY_PATCH = "application/apply-patch+yaml"
 
 async def patch(engine: Engine, context: Context) -> Written:
     """Patch the object or its status.  Raises UnsupportedMediaType, BadRequest, Invalid, Conflict, NotFound."""
-    return await writes.modify(engine, context, change(engine, context))
+    wanted = await worked(context.size_bytes, change, engine, context)
+    return await writes.modify(engine, context, wanted)
 
 
 def change(engine: Engine, context: Context) -> Change:
@@ -183,6 +185,8 @@ def _apply(engine: Engine, context: Context, kind: Callable[..., Change]) -> Cha
                 " and no existing object was found"
             )
             raise errors.Conflict.of(context.served.name, info.name, why)
-        return await writes.create_object(engine, context, applied(None), track=False)
+        return await writes.create_object(
+            engine, context, await worked(context.size_bytes, applied, None), track=False
+        )
 
     return replace(kind(context.served, applied), on_missing=create, track=False, patched=Patched())

@@ -30,6 +30,7 @@ from todoku.apiserver.flowcontrol import work
 from todoku.apiserver.flowcontrol.control import Flow, FlowControl, NoSeat
 from todoku.apiserver.health import Probes
 from todoku.apiserver.http import read_body, welcome
+from todoku.apiserver.large import worked
 from todoku.apiserver.request import (
     ANONYMOUS,
     UNAUTHENTICATED,
@@ -99,7 +100,8 @@ class Pipeline:
         try:
             response = await self._handle(request, exchange)
         except errors.ApiError as refused:
-            response = responses.refusal(refused, warnings=exchange.warnings)
+            length = len(refused.message)  # it may quote much of a large object
+            response = await worked(length, responses.refusal, refused, exchange.warnings)
             if (
                 exchange.info
                 and self._is_known(exchange.info)
@@ -308,6 +310,7 @@ class Pipeline:
             dry_run=_dry_run(request, info),
             warnings=warnings,
             body=body,
+            size_bytes=len(body),
             begun=begun,
             headers=_headers(request, exchange) if info.verb == "watch" else {},
         )

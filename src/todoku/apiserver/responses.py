@@ -44,7 +44,7 @@ def body(
     return response
 
 
-def refusal(error: errors.ApiError, *, warnings: Iterable[str] = ()) -> web.Response:
+def refusal(error: errors.ApiError, warnings: Iterable[str] = ()) -> web.Response:
     """The Status of an error; text for a path that nobody serves."""
     if isinstance(error, errors.PathNotFound):
         headers = {"X-Content-Type-Options": "nosniff"}

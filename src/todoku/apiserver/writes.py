@@ -18,6 +18,7 @@ from todoku.apiserver.catalog import Served
 from todoku.apiserver.commits import Raced, put, remove
 from todoku.apiserver.context import Context, Engine
 from todoku.apiserver.encoding import Cached
+from todoku.apiserver.large import worked
 
 GENERATE_ATTEMPTS = 8
 UPDATE_ATTEMPTS = 50
@@ -33,7 +34,7 @@ class Written:
 
 async def create(engine: Engine, context: Context) -> Written:
     """Create the object in the request's body.  Raises AlreadyExists, Invalid and what admission refuses with."""
-    obj = bodies.read_object(context)
+    obj = await worked(context.size_bytes, bodies.read_object, context)
     if context.info.name and not obj["metadata"].get("name"):
         obj["metadata"]["name"] = context.info.name
     return await create_object(engine, context, obj)
@@ -46,7 +47,7 @@ async def create_object(
     served = context.served
     strategy = served.resource.strategy
     metadata.settle_namespace(served, obj, context.info.namespace)
-    strategy.default(obj)
+    await worked(context.size_bytes, strategy.default, obj)
     metadata.before_create(served, obj, engine.clock())
     generated = not obj["metadata"].get("name") and bool(obj["metadata"].get("generateName"))
     for attempt in range(GENERATE_ATTEMPTS):
@@ -67,7 +68,8 @@ async def _create_once(engine: Engine, context: Context, obj: Object, track: boo
         if engine.collection(served).get(context.info.namespace, name):
             raise errors.AlreadyExists.of(served.name, name)
         try:
-            return await put(engine, served, final, None, dry_run=context.dry_run)
+            size = context.size_bytes
+            return await put(engine, served, final, None, dry_run=context.dry_run, size_bytes=size)
         except Raced:
             raise errors.AlreadyExists.of(served.name, name) from None
 
@@ -154,7 +156,7 @@ def status_change(served: Served, make: Make) -> Change:
 
 async def update(engine: Engine, context: Context) -> Written:
     """Replace the object or its status with the request's.  Raises Conflict, NotFound, Invalid."""
-    obj = bodies.read_object(context)
+    obj = await worked(context.size_bytes, bodies.read_object, context)
     return await update_object(engine, context, obj)
 
 
@@ -213,14 +215,8 @@ async def modify(engine: Engine, context: Context, change: Change) -> Written:
 async def _modify_once(engine: Engine, context: Context, change: Change, current: Cached) -> Cached:
     served = context.served
     old = served.view(current)
-    new = copy(change.make(old))  # patches share what they leave alone with `old`
-    if change.patched is not None:
-        new = bodies.checked_patch(context, new, change.patched)
-    _check_identity(served, new, old, patched=change.patched is not None)
-    if new["metadata"].get("resourceVersion"):  # a patch carries that of `old`, and is tried again
-        _check_version(new, old, served)
-    if change.defaults:
-        served.resource.strategy.default(new)
+    size = context.size_bytes = max(context.size_bytes, len(current.value))
+    new = await worked(size, _changed, context, change, old)
     # What was asked for changes neither with what is, nor when a pod gets its node.
     counts = context.info.subresource not in ("status", "binding")
 
@@ -230,7 +226,7 @@ async def _modify_once(engine: Engine, context: Context, change: Change, current
         if counts:
             metadata.raise_generation(served, fresh, old)
 
-    prepare(new)
+    await worked(size, prepare, new)
 
     async def store(final: Object) -> Cached:
         if counts:
@@ -239,7 +235,7 @@ async def _modify_once(engine: Engine, context: Context, change: Change, current
             return await remove(engine, context, final, current)
         if metadata.same(final, old) and not _stale(served, final, current):
             return current
-        return await put(engine, served, final, current, dry_run=context.dry_run)
+        return await put(engine, served, final, current, dry_run=context.dry_run, size_bytes=size)
 
     wish = Wish(
         "UPDATE",
@@ -265,6 +261,20 @@ def _stale(served: Served, final: Object, current: Cached) -> bool:
     if served.needs_conversion:
         return bool(stored["apiVersion"] != served.stored.api_version)
     return not metadata.same(served.store(final), stored)
+
+
+def _changed(context: Context, change: Change, old: Object) -> Object:
+    """What the change wants, complete and of this object."""
+    served = context.served
+    new: Object = copy(change.make(old))  # patches share what they leave alone with `old`
+    if change.patched is not None:
+        new = bodies.checked_patch(context, new, change.patched)
+    _check_identity(served, new, old, patched=change.patched is not None)
+    if new["metadata"].get("resourceVersion"):  # a patch carries that of `old`, and is tried again
+        _check_version(new, old, served)
+    if change.defaults:
+        served.resource.strategy.default(new)
+    return new
 
 
 def _check_identity(served: Served, new: Object, old: Object, *, patched: bool) -> None:

@@ -1,6 +1,8 @@
 """Bodies as large as they may be: answered in time that grows with their size, and bounded where upstream bounds it."""
 
 import asyncio
+import json
+import time
 
 CONFIG_MAPS = "/api/v1/namespaces/default/configmaps"
 
@@ -23,3 +25,37 @@ async def test_strict_decoding_tells_of_the_first_hundred_problems(api):
     status, answer = await api.request("POST", path, body)
     assert status == 400
     assert answer["message"].endswith('unknown field "x98", unknown field "x99"')
+
+
+def large_pod(name):
+    """400 KiB that take a second and more to be decoded, checked and described."""
+    containers = [{"name": f"c{number}", "image": "i"} for number in range(12_000)]
+    return {"metadata": {"name": name}, "spec": {"containers": containers}}
+
+
+async def longest_turn(work):
+    """The longest that the event loop's thread computed without serving others, in seconds of its own."""
+    longest, last = 0.0, time.thread_time()
+    while not work.done():
+        await asyncio.sleep(0.001)
+        now = time.thread_time()
+        longest, last = max(longest, now - last), now
+    return longest
+
+
+async def test_a_large_object_keeps_no_other_client_waiting(api):
+    await api.request("POST", "/api/v1/namespaces/default/serviceaccounts", ACCOUNT)
+    bad = large_pod("bad")
+    for container in bad["spec"]["containers"]:
+        del container["image"]
+    for pod, code in ((large_pod("good"), 201), (bad, 422)):
+        body = json.dumps(pod).encode()
+        began = time.process_time()
+        work = asyncio.create_task(api.raw("POST", "/api/v1/namespaces/default/pods", body))
+        turn = await longest_turn(work)
+        response, _ = await work
+        assert response.status == code
+        assert turn < (time.process_time() - began) / 2
+
+
+ACCOUNT = {"metadata": {"name": "default"}}

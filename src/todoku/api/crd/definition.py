@@ -232,8 +232,9 @@ def _review_versions(versions: Sequence[str], at: Path) -> list[FieldError]:
     if not versions:
         return [required(at)]
     problems: list[FieldError] = []
+    repeated = validation.repeats(versions)
     for index, one in enumerate(versions):
-        if one in versions[:index]:
+        if index in repeated:
             problems.append(invalid(at / index, one, "duplicate version"))
             continue
         problems += [invalid(at / index, one, text) for text in validation.dns1035_label(one)]

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import msgspec
+
 from todoku.api import goformat
 from todoku.api.errors import BadRequest, Unclassified
 from todoku.api.meta import Object, copy
@@ -106,15 +108,14 @@ def _merge_ordered(original: Object, patch: Object, type_: Type) -> None:
         deletion = patch.pop(_DELETE + key, None)
         if not isinstance(before, list):
             if change is not None:
-                original[key] = _in_order(_clean(change), [], order, [], type_of_list)
+                original[key] = _sorted(_clean(change), order, [], type_of_list)
             continue
         merged = before if change is None else _merge_list(list(before), change, type_of_list)
         if deletion is not None:
-            merged = [item for item in merged if item not in deletion]
+            _check_deletion(deletion)
+            merged = _without(merged, deletion)
         _require_keys(merged, type_of_list)
-        listed = [item for item in merged if _index(order, item, type_of_list) >= 0]
-        others = [item for item in merged if _index(order, item, type_of_list) < 0]
-        original[key] = _in_order(listed, others, order, before, type_of_list)
+        original[key] = _sorted(merged, order, before, type_of_list)
 
 
 def _require_keys(items: Sequence[Any], type_: Type) -> None:
@@ -125,11 +126,11 @@ def _require_keys(items: Sequence[Any], type_: Type) -> None:
 
 def _check_order(change: Sequence[Any], order: Sequence[Any], type_: Type) -> None:
     """Every item of the patch must be in the order list, in the same sequence."""
-    last = -1
+    last, places = -1, _places(order, type_)
     for item in change:
         if isinstance(item, dict) and _PATCH in item:
             continue
-        index = _index(order, item, type_)
+        index = places.get(_token(item, type_), -1)
         if index < 0 or index < last:
             raise Unclassified(
                 f"the order in patch list:\n{goformat.plain(list(change))}\n doesn't match $setElementOrder list:"
@@ -138,42 +139,73 @@ def _check_order(change: Sequence[Any], order: Sequence[Any], type_: Type) -> No
         last = index
 
 
-def _in_order(
-    listed: Sequence[Any],
-    others: Sequence[Any],
-    order: Sequence[Any],
-    server: Sequence[Any],
-    type_: Type,
+def _sorted(
+    merged: Sequence[Any], order: Sequence[Any], server: Sequence[Any], type_: Type
 ) -> list[Any]:
-    """Items of the patch in its order, interleaved with the server's own in theirs (normalizeElementOrder)."""
-    right = sorted(listed, key=lambda item: _index(order, item, type_))
-    left = sorted(others, key=lambda item: _index(server, item, type_))
+    """Items of the order in its sequence, interleaved with the server's own in theirs (normalizeElementOrder)."""
+    wanted, stored = _places(order, type_), _places(server, type_)
+    right: list[tuple[int, int, Any]] = []  # by the order; and where the server has it
+    left: list[tuple[int, Any]] = []
+    for item in merged:
+        token = _token(item, type_)
+        place = stored.get(token, -1)
+        if token in wanted:
+            right.append((wanted[token], place, item))
+        else:
+            left.append((place, item))
+    right.sort(key=lambda one: one[0])
+    left.sort(key=lambda one: one[0])
     out: list[Any] = []
-    while left and right:
-        a, b = _index(server, left[0], type_), _index(server, right[0], type_)
-        out.append(left.pop(0) if 0 <= a < b else right.pop(0))
-    return [*out, *left, *right]
+    own = 0
+    for _, place, item in right:
+        while own < len(left) and 0 <= left[own][0] < place:
+            out.append(left[own][1])
+            own += 1
+        out.append(item)
+    return [*out, *(item for _, item in left[own:])]
 
 
-def _index(items: Sequence[Any], wanted: Any, type_: Type) -> int:
+_Token = tuple[str, Any] | None
+
+
+def _token(item: Any, type_: Type) -> _Token:
+    """What makes two items of a list the same one; None is like no other."""
+    if not isinstance(item, dict):
+        return ("", _frozen(item))
+    return ("map", _frozen(item[type_.merge_key])) if type_.merge_key in item else None
+
+
+def _frozen(value: Any) -> Any:
+    """The value as a key of a dictionary, which tells true from 1."""
+    if isinstance(value, bool | dict | list):
+        return msgspec.json.encode(value, order="sorted")
+    return value
+
+
+def _places(items: Sequence[Any], type_: Type) -> dict[_Token, int]:
+    """Where each item comes first."""
+    places: dict[_Token, int] = {}
     for index, item in enumerate(items):
-        if _same_item(item, wanted, type_):
-            return index
-    return -1
+        token = _token(item, type_)
+        if token is not None:
+            places.setdefault(token, index)
+    return places
 
 
-def _same_item(one: Any, other: Any, type_: Type) -> bool:
-    if isinstance(one, dict) and isinstance(other, dict):
-        key = type_.merge_key
-        return key in one and key in other and bool(one[key] == other[key])
-    return bool(one == other) and isinstance(one, bool) == isinstance(other, bool)
+def _check_deletion(deletion: Any) -> None:
+    if not isinstance(deletion, list):
+        raise BadRequest("invalid patch format of primitive list")
+
+
+def _without(items: Sequence[Any], unwanted: Sequence[Any]) -> list[Any]:
+    gone = {_frozen(item) for item in unwanted}
+    return [item for item in items if _frozen(item) not in gone]
 
 
 def _delete_primitives(original: Object, key: str, deletion: Any) -> None:
-    if not isinstance(deletion, list):
-        raise BadRequest("invalid patch format of primitive list")
+    _check_deletion(deletion)
     if isinstance(original.get(key), list):
-        original[key] = [item for item in original[key] if item not in deletion]
+        original[key] = _without(original[key], deletion)
 
 
 def _merge_list(original: list[Any], change: list[Any], type_: Type) -> list[Any]:
@@ -181,25 +213,20 @@ def _merge_list(original: list[Any], change: list[Any], type_: Type) -> list[Any
         return change
     sample = (original or change)[0]
     if not isinstance(sample, dict):
-        merged = [*original, *(item for item in _unique(change) if item not in original)]
-        listed = [item for item in merged if item in change]
-        others = [item for item in merged if item not in change]
-        return _in_order(listed, others, change, original, type_)
+        merged = [*original, *_without(_unique(change), original)]
+        return _sorted(merged, change, original, type_)
     replaced, plain = _item_directives(original, change, type_)
     if replaced:
         return [_clean(item) for item in plain]
     merged = _merge_items(list(original), plain, type_)
-    listed = [item for item in merged if _index(plain, item, type_) >= 0]
-    others = [item for item in merged if _index(plain, item, type_) < 0]
-    return _in_order(listed, others, plain, original, type_)
+    return _sorted(merged, plain, original, type_)
 
 
 def _unique(items: Sequence[Any]) -> list[Any]:
-    out: list[Any] = []
+    found: dict[Any, Any] = {}
     for item in items:
-        if item not in out:
-            out.append(item)
-    return out
+        found.setdefault(_frozen(item), item)
+    return list(found.values())
 
 
 def _key_of(item: Any, type_: Type) -> Any:
@@ -217,14 +244,13 @@ def _key_of(item: Any, type_: Type) -> Any:
 
 def _item_directives(original: list[Any], change: list[Any], type_: Type) -> tuple[bool, list[Any]]:
     """Obey `$patch` items: deletions happen in place; True means that the patch replaces the list."""
-    replaced, plain = False, []
+    replaced, plain, deleted = False, [], set()
     for item in change:
         directive = item.get(_PATCH) if isinstance(item, dict) else None
         if directive is None:
             plain.append(item)
         elif directive == "delete":
-            key = _key_of(item, type_)
-            original[:] = [one for one in original if _key_of(one, type_) != key]
+            deleted.add(_frozen(_key_of(item, type_)))
         elif directive == "replace":
             replaced = True
             rest = {name: value for name, value in item.items() if name != _PATCH}
@@ -234,18 +260,25 @@ def _item_directives(original: list[Any], change: list[Any], type_: Type) -> tup
             raise Unclassified("merging lists cannot yet be specified in the patch")
         else:
             raise _unknown_directive(item)
+    if deleted:
+        original[:] = [one for one in original if _frozen(_key_of(one, type_)) not in deleted]
     return replaced, plain
 
 
 def _merge_items(original: list[Any], change: list[Any], type_: Type) -> list[Any]:
     items = type_.items or ANY
+    places = _places(original, type_)
+    keyless = next((n for n, one in enumerate(original) if _token(one, type_) is None), None)
     for item in change:
-        key = _key_of(item, type_)
-        for index, one in enumerate(original):
-            if _key_of(one, type_) == key:
-                original[index] = _merge_map(one, item, items)
-                break
+        _key_of(item, type_)
+        key = _token(item, type_)
+        index = places.get(key, len(original))
+        if keyless is not None and keyless < index:  # met on the way to the item
+            _key_of(original[keyless], type_)
+        if key in places:
+            original[index] = _merge_map(original[index], item, items)
         else:
+            places[key] = len(original)
             original.append(_clean(item))
     return original
 

@@ -100,10 +100,11 @@ def _match_problems(
 
 def _name_problems(names: Sequence[str], at: Path) -> list[FieldError]:
     problems: list[FieldError] = []
+    repeated = validation.repeats(names)
     for index, name in enumerate(names):
         path = at / "resourceNames" / index
         problems += [invalid(path, name, why) for why in validation.path_segment(name)]
-        if name in names[:index]:
+        if index in repeated:
             problems.append(duplicate(path, name))
     return problems
 
@@ -269,10 +270,11 @@ def _param_ref_problems(reference: Object, at: Path) -> list[FieldError]:
 def _action_problems(actions: Sequence[str]) -> list[FieldError]:
     at = _SPEC / "validationActions"
     problems: list[FieldError] = []
+    repeated = validation.repeats(actions)
     for index, one in enumerate(actions):
         if one not in _ACTIONS:
             problems.append(not_supported(at / index, one, _ACTIONS))
-        if one in actions[:index]:
+        if index in repeated:
             problems.append(duplicate(at / index, one))
     if "Deny" in actions and "Warn" in actions:
         text = "must not contain both Deny and Warn (repeating the same validation failure information in the API response and headers serves no purpose)"

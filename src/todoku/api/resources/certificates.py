@@ -23,7 +23,7 @@ from todoku.api.resources.generic import AGE, NAME, clear_status, keep_all_but_s
 from todoku.api.resources.rules import Rules
 from todoku.api.tables import created
 from todoku.api.times import age
-from todoku.api.validation import dns1123_label, dns1123_subdomain
+from todoku.api.validation import dns1123_label, dns1123_subdomain, repeats
 
 _SPEC, _STATUS = Path("spec"), Path("status")
 _CONDITIONS = _STATUS / "conditions"
@@ -98,9 +98,7 @@ def _request_problems(new: Object, old: Object | None) -> list[FieldError]:
             if one not in _USAGES
         ]
         problems += [
-            duplicate(_SPEC / "usages" / index, one)
-            for index, one in enumerate(usages)
-            if one in usages[:index]
+            duplicate(_SPEC / "usages" / index, usages[index]) for index in sorted(repeats(usages))
         ]
     problems += _signer(spec.get("signerName") or "", before.get("signerName"))
     seconds = spec.get("expirationSeconds")

@@ -159,8 +159,11 @@ def _validate_csi_node(new: Object, old: Object | None) -> list[FieldError]:
             problems.append(duplicate(at / "name", name))
         names.add(name)
         problems += _topology_keys(driver.get("topologyKeys") or (), at)
+    by_name: dict[str, list[Object]] = {}
+    for driver in drivers:
+        by_name.setdefault(driver.get("name") or "", []).append(driver)
     for before in ((old or {}).get("spec") or {}).get("drivers") or ():
-        for driver in drivers:
+        for driver in by_name.get(before.get("name") or "", ()):
             problems += _node_driver_change(driver, before)
     return problems
 
@@ -179,11 +182,13 @@ def _node_driver(driver: Object, at: Path) -> list[FieldError]:
 
 def _topology_keys(keys: Sequence[str], at: Path) -> list[FieldError]:
     problems: list[FieldError] = []
-    for index, key in enumerate(keys):
+    seen: set[str] = set()
+    for key in keys:
         if not key:
             problems.append(required(at))
-        if key in keys[:index]:
+        if key in seen:
             problems.append(duplicate(at, key))
+        seen.add(key)
         problems += each(validation.qualified_name_problems, key, at)
     return problems
 

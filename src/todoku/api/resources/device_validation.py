@@ -19,7 +19,12 @@ from todoku.api.errors import (
 )
 from todoku.api.formats import c_identifier_problems, driver_name, each, label_name
 from todoku.api.meta import Object
-from todoku.api.validation import dns1123_label, dns1123_subdomain, label_value_problems
+from todoku.api.validation import (
+    dns1123_label,
+    dns1123_subdomain,
+    label_value_problems,
+    repeats,
+)
 
 Rule = Callable[[Any, Path], list[FieldError]]
 
@@ -48,8 +53,9 @@ def unique_items(
     """As `items`; items, or their field `key`, do not repeat."""
     problems = items(values, limit, rule, path)
     keys = [one.get(key) or "" if key else one for one in values]
+    repeated = repeats(keys)
     for index, one in enumerate(keys):
-        if one in keys[:index]:
+        if index in repeated:
             problems.append(duplicate(path / index / key if key else path / index, one))
     return problems
 
@@ -190,11 +196,12 @@ def binding_conditions(holder: Object, at: Path) -> list[FieldError]:
     where, failing = at / "bindingConditions", at / "bindingFailureConditions"
     problems = items(good, _MAX_CONDITIONS, label_name, where)
     problems += items(bad, _MAX_CONDITIONS, label_name, failing)
-    problems += [duplicate(where / i, one) for i, one in enumerate(good) if one in good[:i]]
+    problems += [duplicate(where / i, good[i]) for i in sorted(repeats(good))]
+    repeated, known = repeats(bad), frozenset(good)
     for index, one in enumerate(bad):
-        if one in bad[:index]:
+        if index in repeated:
             problems.append(duplicate(failing / index, one))
-        if one in good:
+        if one in known:
             text = "bindingFailureConditions must not overlap with bindingConditions"
             problems.append(invalid(failing / index, one, text))
     if bad and not good:

@@ -20,7 +20,7 @@ from todoku.api.formats import domain_prefixed_path, each
 from todoku.api.internals import or_null, rendered, rendered_pod_spec, rendered_template
 from todoku.api.meta import Object, copy
 from todoku.api.podspec import validate_template
-from todoku.api.validation import immutable, non_negative, qualified_name_problems
+from todoku.api.validation import immutable, non_negative, qualified_name_problems, repeats
 
 _COUNTS = (
     "parallelism", "completions", "activeDeadlineSeconds", "backoffLimit", "ttlSecondsAfterFinished",
@@ -210,10 +210,11 @@ def _exit_codes(codes: Object, at: Path, names: set[Any]) -> list[FieldError]:
         problems.append(invalid(path, shown, "at least one value is required"))
     elif len(values) > _MAX_EXIT_CODES:
         problems.append(too_many(path, len(values), _MAX_EXIT_CODES))
+    repeated = repeats(values)
     for index, value in enumerate(values):
         if operator == "In" and value == 0:
             problems.append(invalid(path / index, value, "must not be 0 for the In operator"))
-        if value in values[:index]:
+        if index in repeated:
             problems.append(duplicate(path / index, value))
     if values != sorted(values):
         problems.append(invalid(path, values, "must be ordered"))

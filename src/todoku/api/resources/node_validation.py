@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from todoku.api import validation
 from todoku.api.errors import (
@@ -29,7 +29,9 @@ def validate(new: Object, old: Object | None) -> list[FieldError]:
     before = (old or {}).get("spec") or {}
     problems = taint_problems(new["spec"].get("taints") or (), _TAINTS)
     problems += _resources(new.get("status") or {})
-    problems += _networks(new["spec"].get("podCIDRs") or (), before.get("podCIDRs") or ())
+    problems += _networks(
+        new["spec"].get("podCIDRs") or (), frozenset(before.get("podCIDRs") or ())
+    )
     return problems + (validate_change(new, old) if old is not None else [])
 
 
@@ -88,7 +90,7 @@ def _resources(status: Object) -> list[FieldError]:
     ]
 
 
-def _networks(networks: Sequence[str], kept: Sequence[str]) -> list[FieldError]:
+def _networks(networks: Sequence[str], kept: Collection[str]) -> list[FieldError]:
     path = _SPEC / "podCIDRs"
     problems: list[FieldError] = []
     for index, network in enumerate(networks):
@@ -99,11 +101,8 @@ def _networks(networks: Sequence[str], kept: Sequence[str]) -> list[FieldError]:
     if len(networks) > 2 or families != {4, 6}:
         text = "may specify no more than one CIDR for each IP family"
         problems.append(invalid(path, list(networks), text))
-    seen: set[str] = set()
-    for index, network in enumerate(networks):
-        if network in seen:
-            problems.append(duplicate(path / index, network))
-        seen.add(network)
+    for index in sorted(validation.repeats(networks)):
+        problems.append(duplicate(path / index, networks[index]))
     return problems
 
 

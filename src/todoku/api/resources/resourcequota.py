@@ -79,10 +79,13 @@ def _validate_status(new: Object, old: Object) -> list[FieldError]:
 def _scope_problems(scopes: Sequence[str], hard: Iterable[str]) -> list[FieldError]:
     at, shown = _SPEC / "scopes", list(scopes)
     problems: list[FieldError] = []
+    # Each quotes all scopes: made once, or many would be more than memory holds.
+    unsupported = invalid(at, shown, "unsupported scope")
+    foreign = invalid(at, shown, _DOES_NOT_APPLY)
     for scope in scopes:
         if scope not in _SCOPES:
-            problems.append(invalid(at, shown, "unsupported scope"))
-        problems += [invalid(at, shown, _DOES_NOT_APPLY) for _ in _foreign(scope, hard)]
+            problems.append(unsupported)
+        problems += [foreign for _ in _foreign(scope, hard)]
     return problems + [invalid(at, shown, "conflicting scopes") for _ in _conflicts(scopes)]
 
 
@@ -103,11 +106,12 @@ def _selector_problems(selector: Object, hard: Iterable[str]) -> list[FieldError
     at = _SPEC / "scopeSelector" / "matchExpressions"
     problems: list[FieldError] = []
     rules = selector.get("matchExpressions") or ()
+    foreign = invalid(at, selector, _DOES_NOT_APPLY)
     for rule in rules:
         scope = str(rule.get("scopeName", ""))
         if scope not in _SCOPES:
             problems.append(invalid(at / "scopeName", scope, "unsupported scope"))
-        problems += [invalid(at, selector, _DOES_NOT_APPLY) for _ in _foreign(scope, hard)]
+        problems += [foreign for _ in _foreign(scope, hard)]
         problems += _rule_problems(rule, scope, at)
     scopes = [str(rule.get("scopeName", "")) for rule in rules]
     return problems + [invalid(at, selector, "conflicting scopes") for _ in _conflicts(scopes)]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from todoku.api import validation
@@ -60,14 +60,18 @@ def _spec_problems(service: Object, before: Object) -> list[FieldError]:
     problems += validation.label_problems(spec.get("selector"), _SPEC / "selector")
     problems += _affinity(spec)
     problems += family_problems(spec, before)
-    problems += _external_ips(spec.get("externalIPs") or (), before.get("externalIPs") or ())
+    problems += _external_ips(
+        spec.get("externalIPs") or (), frozenset(before.get("externalIPs") or ())
+    )
     if not kind:
         problems.append(required(_SPEC / "type"))
     elif kind not in TYPES:
         problems.append(not_supported(_SPEC / "type", kind, TYPES))
     problems += _node_ports(spec, kind)
     problems += _same_ports(spec)
-    problems += _source_ranges(service, kind, before.get("loadBalancerSourceRanges") or ())
+    problems += _source_ranges(
+        service, kind, frozenset(before.get("loadBalancerSourceRanges") or ())
+    )
     if spec.get("allocateLoadBalancerNodePorts") is not None and kind != "LoadBalancer":
         text = "may only be used when `type` is 'LoadBalancer'"
         problems.append(forbidden(_SPEC / "allocateLoadBalancerNodePorts", text))
@@ -250,7 +254,7 @@ def _families(spec: Object) -> list[FieldError]:
     return problems
 
 
-def _external_ips(addresses: Sequence[str], kept: Sequence[str]) -> list[FieldError]:
+def _external_ips(addresses: Sequence[str], kept: Collection[str]) -> list[FieldError]:
     problems: list[FieldError] = []
     for index, text in enumerate(addresses):
         at = _SPEC / "externalIPs" / index
@@ -299,7 +303,7 @@ def _node_ports(spec: Object, kind: str) -> list[FieldError]:
     return problems
 
 
-def _source_ranges(service: Object, kind: str, kept: Sequence[str]) -> list[FieldError]:
+def _source_ranges(service: Object, kind: str, kept: Collection[str]) -> list[FieldError]:
     """Of the field, or else of the annotation that was before it."""
     ranges = service["spec"].get("loadBalancerSourceRanges") or ()
     annotation = (service["metadata"].get("annotations") or {}).get(SOURCE_RANGES)

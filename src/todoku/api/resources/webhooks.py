@@ -219,8 +219,9 @@ def _versions(versions: Sequence[str], at: Path) -> list[FieldError]:
         text = f"must specify one of {', '.join(_KNOWN_REVIEWS)}"
         return [required(at, text)]
     problems: list[FieldError] = []
+    repeated = validation.repeats(versions)
     for index, version in enumerate(versions):
-        if version in versions[:index]:
+        if index in repeated:
             problems.append(invalid(at / index, version, "duplicate version"))
         else:
             problems += [
