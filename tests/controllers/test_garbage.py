@@ -267,6 +267,36 @@ async def test_pods_that_outstay_their_grace_are_told_as_a_failure():
         assert failure()["message"] == f"Failed to delete all resource types, 1 remaining: {text}"
 
 
+async def test_a_namespace_waits_for_an_extension_server_that_does_not_answer():
+    """What it holds there is unknown; what is known goes all the same."""
+    async with running_cluster() as cluster:
+        service = {"namespace": "lab", "name": "nobody", "port": 443}
+        spec = {"group": "g.example.com", "version": "v1", "service": service, "insecureSkipTLSVerify": True,
+                "groupPriorityMinimum": 1, "versionPriority": 1}  # fmt: skip
+        await cluster.client.create(
+            "apiservices.apiregistration.k8s.io",
+            {"metadata": {"name": "v1.g.example.com"}, "spec": spec},
+        )
+        await cluster.client.create("namespaces", {"metadata": {"name": "stuck"}})
+        await cluster.client.create("configmaps", {"metadata": {"name": "c", "namespace": "stuck"}})
+        await cluster.client.delete("namespaces", "stuck")
+
+        def failure() -> Object:
+            found = (cluster.get("namespaces", "stuck", "") or {}).get("status") or {}
+            listed = {c["type"]: c for c in found.get("conditions") or ()}
+            return listed.get("NamespaceDeletionDiscoveryFailure") or {}
+
+        await cluster.until(lambda: failure().get("status") == "True")
+        assert (failure()["reason"], failure()["message"]) == (
+            "DiscoveryFailed",
+            "Discovery failed for some groups, 1 failing: unable to retrieve the complete list of server APIs: "
+            "g.example.com/v1: stale GroupVersion discovery: g.example.com/v1",
+        )
+        assert (await cluster.client.list("configmaps", "stuck")).items == []
+        await cluster.client.delete("apiservices.apiregistration.k8s.io", "v1.g.example.com")
+        await cluster.gone("namespaces", "stuck", "")
+
+
 async def test_every_namespace_has_its_account_and_the_root_certificate(cluster):
     await cluster.client.create("namespaces", {"metadata": {"name": "fresh"}})
 

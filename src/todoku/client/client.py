@@ -18,7 +18,7 @@ from todoku.api import errors
 from todoku.api.meta import Object
 from todoku.client.config import ClientConfig, TokenFile
 from todoku.client.http import Response, Transport, Unreachable
-from todoku.client.names import Named, built_in, discovered
+from todoku.client.names import Named, built_in, discovered, stale
 
 log = logs.get(__name__)
 
@@ -70,6 +70,7 @@ class Client:
         self.config = config
         self._transport = Transport(config.server, config.ssl_context(), config.server_name)
         self._authorization = config.authorization()
+        self.stale: Sequence[str] = ()
         self._discovered: dict[str, Named] = {}
         self._discovered_at = float("-inf")
         self._discovering = asyncio.Lock()
@@ -322,10 +323,13 @@ class Client:
         return named
 
     async def discover(self) -> Sequence[Named]:
-        """Everything the server serves now, custom resources included; one version per resource."""
-        found: list[Named] = []
-        for path in ("/api", "/apis"):
-            found += discovered([await self._json("GET", path, accept=_DISCOVERY)])
+        """Everything the server serves now, custom resources included; one version per resource.
+
+        `stale` are then the groups and versions whose extension API server did not answer.
+        """
+        documents = [await self._json("GET", path, accept=_DISCOVERY) for path in ("/api", "/apis")]
+        found = list(discovered(documents))
+        self.stale = sorted(stale(documents))
         self._discovered = {named.name: named for named in found}
         return found
 

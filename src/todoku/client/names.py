@@ -98,6 +98,15 @@ def discovered(documents: Iterable[dict[str, object]]) -> Iterator[Named]:
                     )  # fmt: skip
 
 
+def stale(documents: Iterable[dict[str, object]]) -> Iterator[str]:
+    """The groups and versions in such documents whose own server did not answer."""
+    for document in documents:
+        for group in msgspec.convert(document, type=_Groups).items:
+            for version in group.versions:
+                if version.freshness == "Stale":
+                    yield f"{group.metadata.name}/{version.version}"
+
+
 class _Kind(msgspec.Struct):
     kind: str = ""
 
@@ -112,6 +121,7 @@ class _Resource(msgspec.Struct):
 class _Version(msgspec.Struct):
     version: str
     resources: list[_Resource] = []
+    freshness: str = "Current"
 
 
 class _Metadata(msgspec.Struct):

@@ -31,12 +31,23 @@ class Remaining:
     grace_seconds: float = 0.0  # that pods have left
 
 
+def discovery_failure(stale: Sequence[str]) -> str:
+    """What may still be in the namespace is unknown while an extension API server does not answer."""
+    if not stale:
+        return ""
+    each = ", ".join(f"{one}: stale GroupVersion discovery: {one}" for one in stale)
+    return (
+        f"Discovery failed for some groups, {len(stale)} failing:"
+        f" unable to retrieve the complete list of server APIs: {each}"
+    )
+
+
 def remaining_conditions(left: Remaining) -> list[Object]:
     """The five conditions by which a namespace tells why it is still there."""
     return [
         _condition(
             "NamespaceDeletionDiscoveryFailure", left.undiscovered,
-            ("DiscoveryFailed", f"Discovery failed: {left.undiscovered}"),
+            ("DiscoveryFailed", left.undiscovered),
             ("ResourcesDiscovered", "All resources successfully discovered"),
         ),
         _condition(
@@ -123,6 +134,7 @@ class NamespaceController(Controller):
             return await self._empty_pods(name, here, self.clock.now() - began)
         try:
             found = await self.client.discover()
+            undiscovered = discovery_failure(self.client.stale)
         except errors.ApiError as error:
             return Remaining(undiscovered=str(error))
         served = [one for one in found if one.namespaced and {"list", "delete"} <= set(one.verbs)]
@@ -136,7 +148,7 @@ class NamespaceController(Controller):
                 counts[f"{resource.plural}.{resource.group}"] = len(items)
             finalizers.update(f for item in items for f in item["metadata"].get("finalizers") or ())
             failures += [failure] if failure else []
-        return Remaining(counts, finalizers, failures)
+        return Remaining(counts, finalizers, failures, undiscovered)
 
     async def _empty_pods(
         self, name: str, here: Sequence[Object], waited_seconds: float
