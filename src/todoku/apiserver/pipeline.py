@@ -288,39 +288,8 @@ class Pipeline:
         body: bytes,
         begun: Callable[[], None] | None,
     ) -> web.StreamResponse:
-        warnings = exchange.warnings
-        served = self._engine.catalog.find(info.group, info.version, info.resource)
-        if served is None or (info.namespace and not _scope_fits(served.resource.namespaced, info)):
-            raise unserved(info.group)
-        if not served.resource.namespaced and info.namespace:
-            info = replace(info, namespace="")  # /api/v1/namespaces/NAME is cluster-scoped
-        headers = request.headers
-        context = Context(
-            user=user,
-            info=info,
-            served=served,
-            query=request.query,
-            content_type=headers.get("Content-Type", ""),
-            form=negotiation.form_of(
-                headers.get("Accept", ""),
-                tables="list" in served.resource.verbs,
-                streamed=info.verb == "watch" and options.streams_a_list(request.query),
-            ),
-            user_agent=headers.get("User-Agent", ""),
-            dry_run=_dry_run(request, info),
-            warnings=warnings,
-            body=body,
-            size_bytes=len(body),
-            begun=begun,
-            headers=_headers(request, exchange) if info.verb == "watch" else {},
-        )
-        exchange.dry_run = context.dry_run
-        if info.verb == "patch" and context.content_type.startswith(_APPLY):
-            exchange.verb = "apply"
-        if context.form.as_ == "Table":
-            context.form = _with_include(context.form, request.query.get("includeObject", ""))
-        if served.resource.deprecation:
-            warnings.append(served.resource.deprecation)
+        context = self._context(request, exchange, info, user)
+        context.body, context.size_bytes, context.begun = body, len(body), begun
         answer = await dispatch.answer(self._engine, context, request)
         if isinstance(answer, web.StreamResponse):
             return answer
@@ -328,9 +297,45 @@ class Pipeline:
             answer.data,
             code=answer.code,
             form=answer.form,
-            warnings=warnings,
-            gzip="gzip" in headers.get("Accept-Encoding", ""),
+            warnings=exchange.warnings,
+            gzip="gzip" in request.headers.get("Accept-Encoding", ""),
             headers=answer.headers,
+        )
+
+    def _context(
+        self, request: web.BaseRequest, exchange: Exchange, info: RequestInfo, user: User
+    ) -> Context:
+        """What the verb is told.  Raises NotFound, NotAcceptable, BadRequest."""
+        served = self._engine.catalog.find(info.group, info.version, info.resource)
+        if served is None or (info.namespace and not _scope_fits(served.resource.namespaced, info)):
+            raise unserved(info.group)
+        if not served.resource.namespaced and info.namespace:
+            info = replace(info, namespace="")  # /api/v1/namespaces/NAME is cluster-scoped
+        headers, query = request.headers, request.query
+        form = negotiation.form_of(
+            headers.get("Accept", ""),
+            tables="list" in served.resource.verbs,
+            streamed=info.verb == "watch" and options.streams_a_list(query),
+        )
+        exchange.dry_run = _dry_run(request, info)
+        content_type = headers.get("Content-Type", "")
+        if info.verb == "patch" and content_type.startswith(_APPLY):
+            exchange.verb = "apply"
+        if form.as_ == "Table":
+            form = _with_include(form, query.get("includeObject", ""))
+        if served.resource.deprecation:
+            exchange.warnings.append(served.resource.deprecation)
+        return Context(
+            user=user,
+            info=info,
+            served=served,
+            query=query,
+            content_type=content_type,
+            form=form,
+            user_agent=headers.get("User-Agent", ""),
+            dry_run=exchange.dry_run,
+            warnings=exchange.warnings,
+            headers=_headers(request, exchange) if info.verb == "watch" else {},
         )
 
 
