@@ -56,12 +56,16 @@ class ContainerBackend:
         streams: Streams,
     ) -> Process:
         found = self._running(namespace, pod, uid, container)
+        if found is None:
+            raise errors.NotFound(f'container not found ("{container}")')
         return await _Exec.start(self._containers, self._runner, found, command, streams)
 
     async def attach(
         self, namespace: str, pod: str, uid: str, container: str, streams: Streams
     ) -> Process:
         found = self._running(namespace, pod, uid, container)
+        if found is None:
+            raise errors.NotFound(f"container {container} not found in pod {pod}_{namespace}")
         return await _Attach.start(self._containers, found, streams)
 
     async def port_forward(
@@ -94,15 +98,9 @@ class ContainerBackend:
             raise errors.NotFound.of("pods", pod)
         return record
 
-    def _running(self, namespace: str, pod: str, uid: str, container: str) -> Container:
-        record = self._record(namespace, pod, uid)
-        found = record.last(container)
-        if found is None:
-            raise errors.NotFound(f'container not found ("{container}")')
-        if not found.running:
-            why = "terminated" if found.state is State.EXITED else "waiting to start"
-            raise errors.BadRequest(f'container "{container}" in pod "{pod}" is {why}')
-        return found
+    def _running(self, namespace: str, pod: str, uid: str, container: str) -> Container | None:
+        found = self._record(namespace, pod, uid).last(container)
+        return found if found is not None and found.running else None
 
     def _logged(self, record: PodRecord, pod: str, name: str, previous: bool) -> Container:
         last = record.last(name)

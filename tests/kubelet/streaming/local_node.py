@@ -16,7 +16,7 @@ from aiohttp import web
 
 from tests.support.apiserver import loopback_socket, running_api
 from tests.support.certificates import authority
-from todoku.api.errors import ApiError, BadRequest, NotFound
+from todoku.api.errors import ApiError, NotFound
 from todoku.kubelet.streaming import add_routes
 
 
@@ -94,13 +94,13 @@ class LocalBackend:
         self.attached = None
         self.log = [b"one\n", b"two\n"]
         self.closed = 0
+        self.stopped = set()  # names of containers
 
     def _check(self, pod, container):
         if pod not in self.pods:
             raise NotFound.of("pods", pod)
-        if container == "waiting":
-            text = f'container "{container}" in pod "{pod}" is waiting to start: ContainerCreating'
-            raise BadRequest(text)
+        if container in self.stopped:
+            raise NotFound(f'container not found ("{container}")')
 
     async def exec(self, namespace, pod, uid, container, command, streams):
         self._check(pod, container)

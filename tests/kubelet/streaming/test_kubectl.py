@@ -85,6 +85,15 @@ async def test_exec_refusals_are_told(lab):
     assert 'pods "web" not found' in result.err
 
 
+async def test_exec_in_a_container_that_does_not_run_says_so_in_upstreams_words(lab):
+    lab.node.stopped.add("main")
+    result = await lab.kubectl.run("exec", "web", "--", "true")
+    assert result.code == 1
+    over_spdy = 'error: unable to upgrade connection: container not found ("main")'
+    over_websocket = over_spdy.replace("error: ", "error: Internal error occurred: ")
+    assert result.err.strip().splitlines()[-1] in (over_spdy, over_websocket)
+
+
 async def test_exec_with_a_terminal_has_its_size_and_echo(lab):
     master, slave = pty.openpty()
     fcntl.ioctl(slave, termios.TIOCSWINSZ, struct.pack("HHHH", 33, 99, 0, 0))

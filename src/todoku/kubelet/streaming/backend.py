@@ -78,8 +78,8 @@ class LogOptions:
 class Backend(Protocol):
     """The kubelet.  `uid` is "" when the caller did not say.  Every method may raise an `ApiError`:
 
-    NotFound for a pod that is not on this node (`pods "x" not found`), BadRequest for a container that does not run
-    (`container "c" in pod "p" is waiting to start: ContainerCreating`), InternalError when the runtime refuses.
+    NotFound for a pod that is not on this node (`pods "x" not found`), or for a container that does not run
+    (`container not found ("c")`), InternalError when the runtime refuses.
     """
 
     async def exec(

@@ -15,7 +15,7 @@ from aiohttp import web
 
 from todoku.aio import log as logs
 from todoku.aio.upgrade import Taken, switching, taken_over
-from todoku.api.errors import ApiError, BadRequest
+from todoku.api.errors import ApiError, BadRequest, InternalError
 from todoku.kubelet.streaming import exec_spdy, exec_websocket, port_forward
 from todoku.kubelet.streaming.backend import Backend, ByteReader, ByteWriter, Process, Streams
 from todoku.kubelet.streaming.exec import Remote, report, serve
@@ -102,7 +102,7 @@ async def _run(request: web.Request, wanted: Streams, start: Start) -> web.Strea
         serving = asyncio.create_task(connection.serve(), name="exec-spdy")
         try:
             remote = await exec_spdy.accept(connection, wanted, protocol)
-            await _converse(start, remote)
+            await _converse(start, remote, refused=InternalError)
             await connection.go_away()
             # the client closes once it has read everything; closing first could cost it the end
             async with asyncio.timeout(_CLOSE_SECONDS):
@@ -123,7 +123,7 @@ async def _run_websocket(request: web.Request, wanted: Streams, start: Start) ->
     remote = exec_websocket.WebSocketRemote(socket, wanted, socket.ws_protocol or "")
     receiving = asyncio.create_task(remote.receive(), name="exec-websocket")
     try:
-        await _converse(start, remote)
+        await _converse(start, remote, refused=InternalError.of)
     finally:
         receiving.cancel()
         await asyncio.gather(receiving, return_exceptions=True)
@@ -131,12 +131,20 @@ async def _run_websocket(request: web.Request, wanted: Streams, start: Start) ->
     return socket
 
 
-async def _converse(start: Start, remote: Remote) -> None:
-    """Start the process and serve it; a refusal to start is told on the error stream."""
+async def _converse(
+    start: Start, remote: Remote, *, refused: Callable[[str], InternalError]
+) -> None:
+    """Start the process and serve it; a refusal to start is told on the error stream.
+
+    Upstream refuses before it upgrades, which SPDY clients word so; the API server passes it on to WebSocket clients as
+    an error of its own.
+    """
     try:
         process = await start()
     except ApiError as error:
         log.info("Exec refused", error=error.message)
+        if not isinstance(error, InternalError):  # which the runtime caused, after the upgrade
+            error = refused(f"unable to upgrade connection: {error.message}")
         await report(remote, error.status())
         return
     await serve(process, remote)
