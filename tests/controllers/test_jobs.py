@@ -133,6 +133,18 @@ async def test_success_can_be_reached_by_some_indexes(cluster):
     assert conditions(cluster)["Complete"] == "SuccessPolicy"
 
 
+@pytest.mark.parametrize(("change", "left"), [({"suspend": True}, 0), ({"parallelism": 1}, 1)])
+async def test_pods_that_are_no_longer_needed_have_not_failed(cluster, change, left):
+    cluster.kubelets.behave = running
+    await cluster.client.create("jobs.batch", job(parallelism=3, completions=3))
+    await cluster.until(lambda: status(cluster).get("ready") == 3)
+    await cluster.client.patch("jobs.batch", "j", "lab", {"spec": change})
+    await cluster.until(lambda: len(cluster.pods()) == status(cluster)["ready"] == left)
+    await cluster.until(lambda: status(cluster)["terminating"] == 0)
+    assert "failed" not in status(cluster)
+    assert status(cluster)["uncountedTerminatedPods"] == {}
+
+
 async def test_a_suspended_job_has_no_pods_until_it_is_resumed(cluster):
     await cluster.client.create("jobs.batch", job(suspend=True))
     await cluster.until(lambda: conditions(cluster).get("Suspended") == "JobSuspended")

@@ -51,6 +51,8 @@ class JobController(PodOwner):
         view = job_plan.look(job, owned)
         ending = job_plan.verdict(view, now)
         decided = job_plan.plan(view, ending is not None, now)
+        if ending is None:
+            await self._release(decided.delete)  # what is not needed has not failed
         failure = await self._apply(view, decided)
         job = await self._count(view, ending, decided, now)
         self._look_again(key, job, decided, now)
