@@ -328,3 +328,30 @@ async def test_objects_move_to_a_new_stored_version_by_being_written_as_they_are
     calls = len(hook)
     assert (await api.request("GET", f"{V2}/a"))[1]["spec"] == {"width": 2, "height": 3}
     assert len(hook) == calls
+
+
+async def test_parameters_of_policies_are_in_the_version_that_the_policy_names(api, hook):
+    await api.request("POST", V1, box(size="2x3"))
+    group = "/apis/admissionregistration.k8s.io/v1"
+    rule = {
+        "apiGroups": [""],
+        "apiVersions": ["v1"],
+        "operations": ["CREATE"],
+        "resources": ["configmaps"],
+    }
+    spec = {
+        "paramKind": {"apiVersion": "example.com/v2", "kind": "Box"},
+        "matchConstraints": {"resourceRules": [rule]},
+        "validations": [{"expression": "int(object.data.width) <= params.spec.width"}],
+    }
+    policy = {"metadata": {"name": "narrow"}, "spec": spec}
+    status, answer = await api.request("POST", f"{group}/validatingadmissionpolicies", policy)
+    assert status == 201, answer
+    reference = {"name": "a", "namespace": "default", "parameterNotFoundAction": "Deny"}
+    bound = {"policyName": "narrow", "paramRef": reference, "validationActions": ["Deny"]}
+    binding = {"metadata": {"name": "narrow"}, "spec": bound}
+    await api.request("POST", f"{group}/validatingadmissionpolicybindings", binding)
+    for width, code in (("2", 201), ("3", 422)):
+        body = {"metadata": {"name": f"w{width}"}, "data": {"width": width}}
+        status, answer = await api.request("POST", "/api/v1/namespaces/default/configmaps", body)
+        assert status == code, answer

@@ -45,13 +45,13 @@ class EngineObjects:
     def get(self, resource: str, name: str, namespace: str = "") -> Object | None:
         served = self._served(resource)
         found = self.engine.collection(served).get(namespace, name)
-        return served.view(found) if found else None
+        return _read(served, found) if found else None
 
     def list(self, resource: str, namespace: str | None = None) -> Sequence[Object]:
         served = self._served(resource)
         collection = self.engine.collection(served)
         keys = collection.select(namespace or "")
-        return [served.view(collection.items[key]) for key in keys]
+        return [_read(served, collection.items[key]) for key in keys]
 
     def served(self, kind: GroupVersionKind) -> Resource | None:
         found = self.engine.catalog.by_kind(kind)
@@ -140,6 +140,11 @@ class EngineObjects:
             dry_run=dry_run,
             user_agent="kube-apiserver",
         )
+
+
+def _read(served: Served, cached: Cached) -> Object:
+    """In the stored version where only a webhook could say what it is in another."""
+    return cached.object() if served.needs_conversion else served.view(cached)
 
 
 def _typed(served: Served, obj: Object) -> Object:

@@ -6,11 +6,11 @@ Source: KEP-3488, KEP-3962; admissionregistration.k8s.io/v1.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from todoku.api import cel
 from todoku.api.errors import ApiError, from_status
-from todoku.api.meta import GroupVersionKind, Object
+from todoku.api.meta import Object, gvk_of
 from todoku.api.resource import Resource
 from todoku.api.selectors import from_selector
 from todoku.apiserver.admission.base import refusal
@@ -153,11 +153,10 @@ class Policies:
         """The resource that parameters are objects of; None if the policy takes none.  Raises ParamsMissing."""
         if not kind:
             return None
-        group, _, version = str(kind.get("apiVersion", "")).rpartition("/")
-        gvk = GroupVersionKind(group, version, str(kind.get("kind", "")))
+        gvk = gvk_of(kind)
         found = self._objects.served(gvk)
         if found is None:
-            named = f"{group}/{version}, Kind={gvk.kind}"
+            named = f"{gvk.group}/{gvk.version}, Kind={gvk.kind}"
             raise ParamsMissing(f"failed to find resource referenced by paramKind: '{named}'")
         return found
 
@@ -207,6 +206,7 @@ class Invoked:
         cls, bound: Bound, attributes: Attributes, objects: Objects, expressions: Expressions
     ) -> Invoked:
         shown = await shown_as(attributes, bound.version, objects)
+        bound = await _with_params_as_named(bound, objects)
         return cls(bound, shown, evaluation_of(bound, shown, objects, expressions))
 
     def applies(self) -> bool:
@@ -220,6 +220,17 @@ class Invoked:
             )
         except ConditionsFailed as failure:
             raise cel.CelError(str(failure)) from failure
+
+
+async def _with_params_as_named(bound: Bound, objects: Objects) -> Bound:
+    """The parameter object in the version that the policy's paramKind names; read, it is in the stored one."""
+    if bound.params is None:
+        return bound
+    own = objects.served(gvk_of(bound.params))
+    wanted = objects.served(gvk_of(bound.spec["paramKind"]))
+    if own is None or wanted is None or own is wanted:
+        return bound
+    return replace(bound, params=await objects.converted(bound.params, own, wanted))
 
 
 def evaluation_of(
