@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from time import perf_counter
@@ -15,7 +14,7 @@ from todoku.apiserver import bodies, metadata
 from todoku.apiserver.config import AdmissionPlugin, Allocation, Attributes, Operation
 from todoku.apiserver.context import Context, Engine
 from todoku.apiserver.encoding import Cached
-from todoku.apiserver.large import worked
+from todoku.apiserver.large import apart, worked
 from todoku.apiserver.telemetry import Telemetry
 
 Problems = Callable[[Object, Object | None], list[FieldError]]
@@ -73,7 +72,7 @@ async def admitted(engine: Engine, context: Context, wish: Wish, store: StoreIt)
     examine = context.served.resource.strategy.examine
     try:
         if examine is not None:
-            await asyncio.to_thread(examine, final, old)
+            await apart(examine, final, old)
         await worked(context.size_bytes, _check, context, wish, final)
         cached = await validated(plugins, attributes, lambda: store(final), engine.telemetry)
     except BaseException:

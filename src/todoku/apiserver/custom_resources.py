@@ -29,15 +29,19 @@ def served_versions(crd: Object) -> list[Served]:
     """
     versions = crd["spec"]["versions"]
     storage = next(one for one in versions if one.get("storage"))
-    stored = _resource(crd, storage)
     shown = [one for one in versions if one.get("served")]
     if not shown and crd["metadata"].get("deletionTimestamp"):
         shown = [storage]
+    custom = _compiled(crd, storage)
+    stored = _resource(crd, storage, custom)
     found = []
-    for version in versions:
-        if version in shown:
-            resource = stored if version is storage else _resource(crd, version, storage["name"])
-            found.append(_served(crd, version, resource, stored))
+    for version in shown:
+        if version is storage:
+            found.append(_served(crd, version, custom, (stored, stored)))
+        else:
+            other = _compiled(crd, version)
+            resource = _resource(crd, version, other, storage["name"])
+            found.append(_served(crd, version, other, (resource, stored)))
     return found
 
 
@@ -45,12 +49,13 @@ def _compiled(crd: Object, version: Object) -> Structural:
     return structural(version, preserve=crd["spec"].get("preserveUnknownFields") is True)
 
 
-def _served(crd: Object, version: Object, resource: Resource, stored: Resource) -> Served:
-    custom = _compiled(crd, version)
+def _served(
+    crd: Object, version: Object, custom: Structural, resources: tuple[Resource, Resource]
+) -> Served:
+    """`resources` are that of the version and that of the stored one."""
     scale = (version.get("subresources") or {}).get("scale")
     return Served(
-        resource,
-        stored,
+        *resources,
         typed=False,
         crd=crd,
         custom=custom,
@@ -61,7 +66,7 @@ def _served(crd: Object, version: Object, resource: Resource, stored: Resource) 
     )
 
 
-def _resource(crd: Object, version: Object, storage: str = "") -> Resource:
+def _resource(crd: Object, version: Object, custom: Structural, storage: str = "") -> Resource:
     spec, name = crd["spec"], version["name"]
     names = crd["status"].get("acceptedNames") or spec["names"]
     verbs = _VERBS
@@ -79,9 +84,9 @@ def _resource(crd: Object, version: Object, storage: str = "") -> Resource:
         categories=tuple(names.get("categories") or ()),
         verbs=verbs,
         subresources=tuple(_subresources(version)),
-        strategy=_strategy(version, _compiled(crd, version)),
+        strategy=_strategy(version, custom),
         storage=(spec["group"], storage) if storage else None,
-        from_storage=_reader(crd, version),
+        from_storage=_reader(crd, version, custom),
         strategic_merge=False,
         deprecation=_deprecation(spec["group"], version, names["kind"]),
     )
@@ -105,11 +110,10 @@ def _subresources(version: Object) -> list[Subresource]:
     return found
 
 
-def _reader(crd: Object, version: Object) -> Callable[[Object], Object] | None:
+def _reader(crd: Object, version: Object, custom: Structural) -> Callable[[Object], Object] | None:
     """Defaults are applied to what is read as well; a schema without any leaves stored bytes as they are."""
     if not has_defaults((version.get("schema") or {}).get("openAPIV3Schema")):
         return None
-    custom = _compiled(crd, version)
     api_version = f"{crd['spec']['group']}/{version['name']}"
 
     def read(obj: Object) -> Object:

@@ -29,4 +29,9 @@ async def worked(
     """
     if size_bytes < LARGE_BYTES:
         return function(*arguments)
+    return await apart(function, *arguments)
+
+
+async def apart(function: Callable[[Unpack[Arguments]], Result], *arguments: *Arguments) -> Result:
+    """The same for what takes long whatever its size."""
     return await asyncio.get_running_loop().run_in_executor(_threads, function, *arguments)

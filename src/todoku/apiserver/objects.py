@@ -97,7 +97,9 @@ class EngineObjects:
 
     async def update(self, resource: str, obj: Object, *, subresource: str = "") -> Object:
         context = self._context(resource, "update", obj, subresource=subresource)
-        fresh = _typed(context.served, copy(obj))
+        # What is written to a subresource is copied before it is changed; definitions are large.
+        own = obj | {"metadata": dict(obj["metadata"])} if subresource else copy(obj)
+        fresh = _typed(context.served, own)
         written = await writes.update_object(self.engine, context, fresh)
         return await self._result(context.served, written.cached)
 
