@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import stat
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, TypeVar
@@ -99,6 +100,12 @@ def test_fields_are_managed_by_components_of_their_usual_names(cluster: Lab) -> 
         one["manager"] for pod in dns_pods(cluster) for one in pod["metadata"]["managedFields"]
     }
     assert managers == {"kube-controller-manager", "kube-scheduler", "kubelet"}
+
+
+def test_a_host_path_finds_the_usual_folders_on_a_node(cluster: Lab) -> None:
+    root = cluster.paths.node("worker1.internal")
+    assert all((root / one).is_dir() for one in ("etc", "mnt", "opt", "run", "var/lib", "var/log"))
+    assert stat.S_IMODE((root / "tmp").stat().st_mode) == 0o1777
 
 
 def test_the_control_plane_carries_what_kubeadm_gives_it(cluster: Lab) -> None:

@@ -65,6 +65,13 @@ def place(paths: Paths, topology: Topology, name: str) -> PlaceSpec:
     )
 
 
+# Folders that every machine has, with their modes: a hostPath of type Directory asks for them.
+MACHINE_FOLDERS = {
+    "home": 0o755, "mnt": 0o755, "opt": 0o755, "root": 0o700, "run": 0o755, "srv": 0o755, "tmp": 0o1777,
+    "usr": 0o755, "var/lib": 0o755, "var/log": 0o755, "var/tmp": 0o1777,
+}  # fmt: skip
+
+
 def machine_files(topology: Topology, name: str) -> dict[str, str]:
     """The files of a machine's /etc: names of the lab, and no name server (there is none on the LAN)."""
     return {

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from todoku.lab import lan, sweep
-from todoku.lab.composition import machine_files, place
+from todoku.lab.composition import MACHINE_FOLDERS, machine_files, place
 from todoku.lab.control import Refused
 from todoku.lab.forks import ForkServer
 from todoku.lab.paths import Paths
@@ -104,6 +104,11 @@ class Machines:
             folder.mkdir(parents=True, exist_ok=True, mode=0o755)
             for file, text in machine_files(self.topology, name).items():
                 (folder / file).write_text(text)
+            for below, mode in MACHINE_FOLDERS.items():
+                made = self.paths.node(name) / below
+                if not made.exists():
+                    made.mkdir(parents=True)
+                    made.chmod(mode)
 
     def unplug(self, name: str) -> None:
         if name == LAN:
