@@ -74,8 +74,13 @@ class Images:
         return int((await self._post("/prune", {"everything": everything}))["freedBytes"])
 
     async def list(self) -> list[Image]:
-        async with self._open().get("http://images/images") as response:
-            answer = msgspec.json.decode(await response.read())
+        try:
+            async with self._open().get("http://images/images") as response:
+                answer = msgspec.json.decode(await response.read())
+        except aiohttp.ClientError as error:
+            raise ImageError(
+                "ImageInspectError", f"no answer from the image service: {error}"
+            ) from error
         return [_image(one) for one in answer["images"]]
 
     async def _post(self, path: str, body: Json) -> Json:

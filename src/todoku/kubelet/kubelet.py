@@ -71,7 +71,12 @@ class Kubelet:
         pods = self._informers.informer("pods", fields=f"spec.nodeName={self.config.node_name}")
         self._services = self._informers.informer("services")
         reporter = NodeReporter(
-            self.config, self._client, self._clock, context.containers.tools, context.events
+            self.config,
+            self._client,
+            self._clock,
+            context.containers.tools,
+            context.events,
+            self._images,
         )
         backend = ContainerBackend(context.containers, runner, self.record)
         server = KubeletServer(self.config, backend, self, context)

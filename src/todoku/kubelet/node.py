@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,11 @@ import todoku
 from todoku.aio import Clock
 from todoku.aio import log as logs
 from todoku.api import errors, times
+from todoku.api.images import Image, ImageError, parse
 from todoku.api.meta import Object, copy
 from todoku.client import Client, EventRecorder, Unreachable
 from todoku.kubelet.config import KubeletConfig
+from todoku.kubelet.images import ImageService
 from todoku.linux.containers import Tools
 
 log = logs.get(__name__)
@@ -33,8 +36,10 @@ class NodeReporter:
         clock: Clock,
         tools: Tools,
         events: EventRecorder,
+        images: ImageService,
     ) -> None:
         self._config = config
+        self._images = images
         self._client = client
         self._clock = clock
         self._tools = tools
@@ -138,6 +143,9 @@ class NodeReporter:
         node = await self._client.get("nodes", self._config.node_name)
         old = {one["type"]: one for one in (node.get("status") or {}).get("conditions", ())}
         status = node_status(self._config, self.capacity, self._tools)
+        with contextlib.suppress(TimeoutError, ImageError):  # none: the last list stays
+            async with asyncio.timeout(_IMAGES_SECONDS):
+                status["images"] = image_list(await self._images.list())
         status["conditions"] = [
             _merge(one, old.get(one["type"]), now) for one in conditions(self.problem)
         ]
@@ -269,6 +277,29 @@ def node_status(config: KubeletConfig, amounts: dict[str, str], tools: Tools) ->
     }
 
 
+def image_list(images: Iterable[Image]) -> list[Object]:
+    """What status.images shows: the largest, each under all its names, those by digest first."""
+    by_id: dict[str, list[Image]] = {}
+    for image in images:
+        by_id.setdefault(image.id, []).append(image)
+    found = [(max(one.size_bytes for one in same), _image_names(same)) for same in by_id.values()]
+    found.sort(key=lambda one: (-one[0], one[1]))
+    return [{"names": names, "sizeBytes": size} for size, names in found[:_IMAGES_SHOWN]]
+
+
+def _image_names(same: Sequence[Image]) -> list[str]:
+    digests, tags = set(), set()
+    for image in same:
+        name = parse(image.reference)
+        if image.digest:
+            digests.add(f"{name.registry}/{name.repository}@{image.digest}")
+        if not name.digest:
+            tags.add(str(name))
+    return [*sorted(digests), *sorted(tags)]
+
+
+_IMAGES_SHOWN = 50  # nodeStatusMaxImages
+_IMAGES_SECONDS = 2.0
 _CONDITIONS = ("MemoryPressure", "DiskPressure", "PIDPressure", "Ready")
 
 
