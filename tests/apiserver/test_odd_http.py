@@ -243,6 +243,7 @@ async def test_a_request_may_ask_for_less_time():
         await asyncio.sleep(0)
     assert (code, status["reason"]) == (504, "Timeout")
     assert status["message"] == "Timeout: request did not complete within the allotted timeout"
+    assert status["details"] == {}
 
 
 async def test_a_watch_ends_whole_when_the_server_stops():

@@ -217,7 +217,7 @@ class Pipeline:
             if not deadline.expired():
                 raise
             text = "Timeout: request did not complete within the allotted timeout"
-            raise OutOfTime(text) from None
+            raise OutOfTime(text, details={}) from None
 
     def _width(self, request: web.BaseRequest, flow: Flow, info: RequestInfo) -> int:
         if info.verb in ("list", "watch"):
