@@ -269,8 +269,9 @@ def test_interrupted_at_any_moment_nothing_is_half_made(
         wait_for(lambda: not lifecycle.running(name) or was_ready(name))
         lifecycle.down(name)
     elif status != 0:
-        # The latter before the command line had begun, or Python's own complaint before Python had.
-        assert status in (130, -number) or any(one in said for one in NOT_BEGUN)
+        # -number before the command line had begun, or Python's own complaint before Python had.  -SIGINT, which a shell
+        # calls 130 too, where the interruption met text being executed (a dataclass being made): `python -m` ends so.
+        assert status in (130, -number, -signal.SIGINT) or any(one in said for one in NOT_BEGUN)
     else:
         lifecycle.down(name)  # it was up before the signal came
     assert traces(name) == []
