@@ -28,12 +28,15 @@ from todoku.apiserver.streaming import relay
 log = logs.get(__name__)
 
 CONNECT_SECONDS = 5.0
+# It could lead clients, with their credentials, anywhere.
+_REDIRECTED = "the backend attempted to redirect this request, which is not permitted"
 _HOP_BY_HOP = frozenset(
     {
         "connection", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade",
     }
 )  # fmt: skip
-_NOT_PASSED = frozenset({"authorization", "host", "x-remote-user", "x-remote-uid", "x-remote-group"})  # fmt: skip
+_FORWARDED_FOR = "x-forwarded-for"
+_NOT_PASSED = frozenset({"authorization", "host", "x-remote-user", "x-remote-uid", "x-remote-group", _FORWARDED_FOR})  # fmt: skip
 _NOT_PASSED_PREFIXES = ("impersonate-", "x-remote-extra-")
 
 
@@ -64,6 +67,7 @@ class Forwarder:
         url = URL(f"https://{host_of(api_service)}{request.raw_path}", encoded=True)
         headers = _passed_headers(request, _HOP_BY_HOP)
         headers.extend(identity(user))
+        headers.extend(_forwarding(request))
         async with self._outbound.session().request(
             request.method,
             url,
@@ -73,6 +77,8 @@ class Forwarder:
             allow_redirects=False,
             timeout=aiohttp.ClientTimeout(total=None, connect=CONNECT_SECONDS),
         ) as answer:
+            if 300 <= answer.status < 400 and answer.headers.get("Location"):
+                return web.Response(status=502, text=_REDIRECTED)
             return await _passed_back(request, answer)
 
     async def _upgrade(
@@ -138,6 +144,13 @@ def identity(user: User) -> Iterator[tuple[str, str]]:
             yield f"X-Remote-Extra-{quote(key, safe='')}", value
 
 
+def _forwarding(request: web.BaseRequest) -> Iterator[tuple[str, str]]:
+    yield "X-Forwarded-Uri", request.path
+    passed = [*request.headers.getall(_FORWARDED_FOR, ()), *filter(None, [request.remote])]
+    if passed:
+        yield "X-Forwarded-For", ", ".join(passed)
+
+
 def _passed_headers(
     request: web.BaseRequest, left_out: frozenset[str] = frozenset()
 ) -> CIMultiDict[str]:
@@ -153,7 +166,7 @@ def _passed_headers(
 
 def _upgrade_head(request: web.BaseRequest, user: User, host: str) -> bytes:
     lines = [f"{request.method} {request.raw_path} HTTP/1.1", f"Host: {host}"]
-    for name, value in [*_passed_headers(request).items(), *identity(user)]:
+    for name, value in [*_passed_headers(request).items(), *identity(user), *_forwarding(request)]:
         shown = ", ".join(without_token(value)) if name == "Sec-WebSocket-Protocol" else value
         if shown:
             lines.append(f"{name}: {shown}")

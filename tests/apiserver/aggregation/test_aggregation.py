@@ -44,6 +44,7 @@ class Extension:
         app.router.add_get("/openapi/v3", self._schemas)
         app.router.add_get("/openapi/v3/{path:.*}", self._schema)
         app.router.add_get("/{rest:.*}/console", self._console)
+        app.router.add_get("/{rest:.*}/elsewhere", self._elsewhere)
         app.router.add_route("*", "/{rest:.*}", self._any)
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=0.1)
         await self._runner.setup()
@@ -90,6 +91,9 @@ class Extension:
         async for message in socket:
             await socket.send_str(f"heard {message.data}")
         return socket
+
+    async def _elsewhere(self, request):
+        return web.Response(status=302, headers={"Location": "https://example.com/"})
 
     async def _any(self, request):
         self.seen.append(
@@ -183,6 +187,17 @@ async def test_requests_go_on_with_the_user_in_headers(api, extension):
     assert headers["X-Remote-User"] == "ann"
     assert headers["X-Remote-Group"] in ("system:masters", "system:authenticated")
     assert not any(name.lower().startswith("impersonate") for name in headers)
+    assert headers["X-Forwarded-For"] == "127.0.0.1"
+    assert headers["X-Forwarded-Uri"] == path.partition("?")[0]
+
+
+async def test_an_extension_server_sends_nobody_elsewhere(api, extension):
+    await api.request("POST", SERVICES, api_service(extension.port, extension.ca_bundle))
+    await available(api, "True")
+    path = "/apis/wardle.example.com/v1/namespaces/default/flunders/elsewhere"
+    async with api.session.get(api.url + path, allow_redirects=False) as response:
+        assert (response.status, "Location" in response.headers) == (502, False)
+        assert "attempted to redirect this request" in await response.text()
 
 
 async def test_authorization_comes_first(api, extension):
