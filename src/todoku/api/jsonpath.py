@@ -133,6 +133,10 @@ def find(path: Path, value: Any) -> list[Any]:
     """All values at the path, in order; missing keys give none."""
     found = [value]
     for step in path:
+        if isinstance(
+            step, Recursive
+        ):  # else `..a..a` finds what is nested as often as there are ways to it
+            found = list({id(one): one for one in found}.values())
         found = [child for one in found for child in _children(step, one)]
     return found
 

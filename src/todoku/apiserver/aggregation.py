@@ -29,7 +29,7 @@ from todoku.apiserver.extension_requests import (
     identity,
     unavailable,
 )
-from todoku.apiserver.outbound import Outbound, failure_text
+from todoku.apiserver.outbound import Outbound, failure_text, read_answer
 from todoku.apiserver.request import SYSTEM_MASTERS, User
 
 log = logs.get(__name__)
@@ -239,11 +239,11 @@ class Aggregator:
                     allow_redirects=False,
                 ) as answer,
             ):
-                data = await answer.content.read(_MAX_DOCUMENT_BYTES)
+                data = await read_answer(answer, _MAX_DOCUMENT_BYTES)
                 if not 200 <= answer.status < 300:
                     raise _Bad(f"bad status from {url}: {answer.status}")
                 document = json.loads(data)
-        except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
+        except (aiohttp.ClientError, TimeoutError, OSError, ValueError, RecursionError) as error:
             raise _Bad(f'Get "{url}": {failure_text(error)}') from error
         return document if isinstance(document, dict) else {}
 

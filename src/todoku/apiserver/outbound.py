@@ -26,6 +26,18 @@ _CACHED_CONTEXTS = 64
 _KEEP_ALIVE_SECONDS = 15.0
 
 
+async def read_answer(answer: aiohttp.ClientResponse, limit_bytes: int) -> bytes:
+    """The whole body.  Raises ValueError beyond the limit: nobody's answer may fill the memory."""
+    parts: list[bytes] = []
+    size = 0
+    async for part in answer.content.iter_any():
+        parts.append(part)
+        size += len(part)
+        if size > limit_bytes:
+            raise ValueError(f"the answer is larger than {limit_bytes} bytes")
+    return b"".join(parts)
+
+
 class Outbound:
     """One pool of connections; `close` ends it."""
 

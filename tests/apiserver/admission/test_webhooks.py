@@ -253,6 +253,34 @@ async def test_a_webhook_that_makes_nonsense_of_an_object_is_the_webhooks_fault(
     assert "cannot unmarshal number" in status["message"]
 
 
+NONSENSE = {
+    "no kind": ({"op": "remove", "path": "/kind"}, "Object 'Kind' is missing in '{"),
+    "no metadata": ({"op": "remove", "path": "/metadata"}, ""),
+    "metadata of a text": ({"op": "replace", "path": "/metadata", "value": "x"}, "cannot unmarshal string into Go struct field ConfigMap.metadata"),
+    "an empty object": ({"op": "replace", "path": "", "value": {}}, "Object 'Kind' is missing in '{}'"),
+    "labels in a list": ({"op": "add", "path": "/metadata/labels", "value": [1]}, "cannot unmarshal array into Go struct field ObjectMeta.metadata.labels"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("operation", "why"), NONSENSE.values(), ids=NONSENSE)
+async def test_an_object_that_is_none_any_more_is_told_apart(api, hooks, operation, why):
+    hooks.answers["m"] = lambda request: patched(operation)
+    await configure(api, "Mutating", "m", hooks.hook("m"))
+    code, status = await create(api)
+    assert code == (500 if why else 422)
+    assert why in status["message"]
+
+
+async def test_an_answer_may_come_in_many_pieces(api, hooks):
+    value = "x" * 300_000
+    hooks.answers["m"] = lambda request: patched(
+        {"op": "add", "path": "/data", "value": {"a": value}}
+    )
+    await configure(api, "Mutating", "m", hooks.hook("m", timeoutSeconds=10))
+    code, made = await create(api)
+    assert (code, made["data"]) == (201, {"a": value})
+
+
 async def _late(request):
     await asyncio.sleep(3)
     return {"allowed": True}
@@ -276,6 +304,30 @@ FAILURES = {
     "no review": (
         lambda request: web.json_response({}),
         "received invalid webhook response: webhook response was absent",
+    ),
+    "nested without end": (
+        lambda request: web.Response(text="[" * 100_000),
+        "failed to call webhook: exceeded max depth",
+    ),
+    "a yes that is no boolean": (
+        lambda request: {"allowed": "yes"},
+        "json: cannot unmarshal string into Go struct field AdmissionResponse.response.allowed of type bool",
+    ),
+    "a status that is a text": (
+        lambda request: {"allowed": False, "status": "no"},
+        "json: cannot unmarshal string into Go struct field AdmissionResponse.response.status of type v1.Status",
+    ),
+    "a reason that is an object": (
+        lambda request: {"allowed": False, "status": {"reason": {"a": 1}}},
+        "json: cannot unmarshal object into Go struct field Status.response.status.reason of type v1.StatusReason",
+    ),
+    "annotations in a list": (
+        lambda request: {"allowed": True, "auditAnnotations": [1]},
+        "json: cannot unmarshal array into Go struct field AdmissionResponse.response.auditAnnotations",
+    ),
+    "warnings that are numbers": (
+        lambda request: {"allowed": True, "warnings": [1]},
+        "json: cannot unmarshal number into Go value of type string",
     ),
     "a patch": (
         lambda request: {"allowed": True, "patch": "W10="},

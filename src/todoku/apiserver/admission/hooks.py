@@ -23,7 +23,7 @@ from todoku.api.meta import Object
 from todoku.apiserver.admission.figures import Figures
 from todoku.apiserver.admission.matching import Selectors
 from todoku.apiserver.config import Attributes
-from todoku.apiserver.outbound import Outbound, failure_text
+from todoku.apiserver.outbound import Outbound, failure_text, read_answer
 
 log = logs.get(__name__)
 
@@ -153,7 +153,7 @@ class Caller:
                 async with self._outbound.session().post(
                     url, data=body, headers=headers, ssl=tls, allow_redirects=False
                 ) as response:
-                    data = await response.content.read(_MAX_ANSWER_BYTES)
+                    data = await read_answer(response, _MAX_ANSWER_BYTES)
                     status = response.status
                 break
             except aiohttp.ServerDisconnectedError:
@@ -165,6 +165,8 @@ class Caller:
             raise CallFailed(f"{_CALLING}: {why}")
         try:
             return json.loads(data)
+        except RecursionError as error:
+            raise CallFailed(f"{_CALLING}: exceeded max depth") from error
         except ValueError as error:
             why = _unreadable(data.decode("utf-8", "replace"))
             raise CallFailed(f"{_CALLING}: {why}") from error
@@ -272,12 +274,14 @@ def verdict_of(answer: Any, uid: str, version: str, *, mutating: bool = True) ->
     response = answer.get("response")
     if not isinstance(response, dict):
         raise CallFailed(f"{_INVALID}: webhook response was absent")
+    if problem := _mistyped(response):
+        raise CallFailed(f"{_CALLING}: {problem}")
     problem = _foreign(answer, response, uid) if version == "v1" else ""
     problem = problem or _patch_problem(response, version, mutating=mutating)
     if problem:
         raise CallFailed(f"{_INVALID}: {problem}")
     patch = _patch_of(response["patch"]) if mutating and response.get("patch") else []
-    warnings = [str(one) for one in response.get("warnings") or ()]
+    warnings = [one or "" for one in response.get("warnings") or ()]
     annotations = response.get("auditAnnotations") or {}
     return Verdict(
         bool(response.get("allowed")), response.get("status") or {}, patch, warnings, annotations
@@ -285,6 +289,48 @@ def verdict_of(answer: Any, uid: str, version: str, *, mutating: bool = True) ->
 
 
 _INVALID = "received invalid webhook response"
+
+
+# The fields of an AdmissionResponse and of its Status: JSON's word for each, and Go's.
+_RESPONSE: dict[str, tuple[type, str]] = {
+    "uid": (str, "types.UID"),
+    "allowed": (bool, "bool"),
+    "status": (dict, "v1.Status"),
+    "patch": (str, "[]uint8"),
+    "patchType": (str, "v1.PatchType"),
+    "auditAnnotations": (dict, "map[string]string"),
+    "warnings": (list, "[]string"),
+}
+_STATUS: dict[str, tuple[type, str]] = {
+    "metadata": (dict, "v1.ListMeta"),
+    "message": (str, "string"),
+    "reason": (str, "v1.StatusReason"),
+    "details": (dict, "v1.StatusDetails"),
+    "code": (int, "int32"),
+}
+_WORDS = {dict: "object", list: "array", str: "string", bool: "bool"}
+
+
+def _mistyped(response: Object) -> str:
+    """What Go's decoder would not take of a response; "" if it would take all."""
+    for where, holder, fields in (
+        ("AdmissionResponse.response", response, _RESPONSE),
+        ("Status.response.status", response.get("status") or {}, _STATUS),
+    ):
+        for key, (wanted, name) in fields.items():
+            value = holder.get(key) if isinstance(holder, dict) else None
+            if value is None or type(value) is wanted:
+                continue
+            word = _WORDS.get(type(value), "number")
+            return (
+                f"json: cannot unmarshal {word} into Go struct field {where}.{key} of type {name}"
+            )
+    texts = [*(response.get("warnings") or ()), *(response.get("auditAnnotations") or {}).values()]
+    for one in texts:
+        if not isinstance(one, str | None):
+            word = _WORDS.get(type(one), "number")
+            return f"json: cannot unmarshal {word} into Go value of type string"
+    return ""
 
 
 def _foreign(answer: Object, response: Object, uid: str) -> str:
@@ -321,6 +367,8 @@ def _patch_of(encoded: object) -> list[Any]:
         raise CallFailed(f"{_CALLING}: illegal base64 data: {error}") from error
     try:
         decoded = json.loads(raw)
+    except RecursionError as error:
+        raise CallFailed(f"{_UNDECODABLE}: exceeded max depth") from error
     except ValueError as error:
         why = _unreadable(raw.decode("utf-8", "replace")).rpartition("error: ")[2]
         raise CallFailed(f"{_UNDECODABLE}: {why}") from error

@@ -10,14 +10,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Sequence
 
-from todoku.api import patches
-from todoku.api.errors import ApiError, InternalError
+from todoku.api import decoding, patches, schemas
+from todoku.api.errors import ApiError, BadRequest, InternalError
 from todoku.api.meta import Object, copy
+from todoku.apiserver import custom_bodies
 from todoku.apiserver.admission.base import Plugin, refusal
 from todoku.apiserver.admission.conditions import ConditionsFailed, Expressions, conditions_hold
 from todoku.apiserver.admission.hooks import Caller, Hook, Verdict, denial
 from todoku.apiserver.admission.matching import is_exempt, matching_version, shown_as, take_back
 from todoku.apiserver.config import Attributes, Objects
+from todoku.apiserver.encoding import dumps
 
 MUTATING = "mutatingwebhookconfigurations.admissionregistration.k8s.io"
 VALIDATING = "validatingwebhookconfigurations.admissionregistration.k8s.io"
@@ -121,10 +123,31 @@ class MutatingWebhooks(Plugin):
             raise InternalError.of(error.message) from error
         if not isinstance(patched, dict) or patched == before:
             return False
-        attributes.object = patched
-        if attributes.kind == attributes.resource.gvk:
-            attributes.resource.strategy.default(patched)
+        attributes.object = _object(patched, attributes)
         return True
+
+
+def _object(patched: Object, attributes: Attributes) -> Object:
+    """What a patch has made, with its defaults.  Raises InternalError for what is no object of its kind any more."""
+    for field in ("kind", "apiVersion"):
+        if not isinstance(patched.get(field), str) or not patched[field]:
+            word = "Kind" if field == "kind" else "apiVersion"
+            raise InternalError.of(f"Object '{word}' is missing in '{dumps(patched).decode()}'")
+    if patched.get("metadata") is None:
+        patched["metadata"] = {}
+    if attributes.kind != attributes.resource.gvk:
+        return patched
+    resource = attributes.resource
+    try:
+        if resource.schema in schemas.definitions():
+            type_ = schemas.type_of(resource.schema)
+            decoding.check_types(patched, type_, kind=resource.kind, version=resource.version)
+        else:
+            custom_bodies.check_metadata(patched["metadata"], resource.gvk)
+    except BadRequest as error:
+        raise InternalError.of(error.message) from error
+    resource.strategy.default(patched)
+    return patched
 
 
 class ValidatingWebhooks(Plugin):
