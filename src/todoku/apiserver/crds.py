@@ -85,7 +85,11 @@ class CrdController:
             crd["status"].get("acceptedNames"),
             bool(meta.get("deletionTimestamp")),
         )
-        if self._served.get(name) == basis:
+        known = self._served.get(name)
+        if known == basis:
+            crd["spec"] = known[
+                1
+            ]  # says the same; that of a large definition need not be there twice
             return
         try:
             versions = served_versions(crd)

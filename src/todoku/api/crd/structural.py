@@ -84,7 +84,7 @@ def structural(version: Object, *, preserve: bool = False) -> Structural:
 def _compiled(text: str, preserve: bool) -> Structural:
     schema: Schema | None = json.loads(text)
     if schema is not None:
-        _drop_prose(schema)
+        schema = _lean(schema, {})
     kept = (
         preserve or schema is None or (bool(schema.get(PRESERVE)) and not schema.get("properties"))
     )
@@ -95,20 +95,29 @@ def _compiled(text: str, preserve: bool) -> Structural:
     return Structural(schema, kept, type_, validator)
 
 
-_PROSE = ("description", "title", "example", "externalDocs")
+_PROSE = frozenset(("description", "title", "example", "externalDocs"))
 
 
-def _drop_prose(schema: Schema) -> None:
-    """In place: what decides nothing is most of a schema's text, and clients read it from OpenAPI."""
-    for key in _PROSE:
-        schema.pop(key, None)
-    children = [schema.get(key) for key in ("items", "additionalProperties", "not")]
-    for key in ("allOf", "anyOf", "oneOf"):
-        children += schema.get(key) or ()
-    children += (schema.get("properties") or {}).values()
-    for child in children:
-        if isinstance(child, dict):
-            _drop_prose(child)
+def _lean(schema: Schema, known: dict[str, Schema]) -> Schema:
+    """The schema without what decides nothing, in which parts that are alike are one object: not to be changed.
+
+    Most of a schema is prose, which clients read from OpenAPI, and copies of what is said of pods.
+    """
+    made: Schema = {}
+    for key, value in schema.items():
+        if key == "properties" and isinstance(value, dict):
+            made[key] = {name: _lean(child, known) for name, child in value.items()}
+        elif key in _JUNCTORS and isinstance(value, list):
+            made[key] = [_lean(child, known) for child in value]
+        elif key in _BELOW and isinstance(value, dict):
+            made[key] = _lean(value, known)
+        elif key not in _PROSE:
+            made[key] = value
+    return known.setdefault(json.dumps(made), made)
+
+
+_JUNCTORS = frozenset(("allOf", "anyOf", "oneOf"))
+_BELOW = frozenset(("items", "additionalProperties", "not"))
 
 
 def _pruned_meta(obj: Object) -> Object:
