@@ -217,6 +217,15 @@ def test_a_lab_that_lost_its_records_is_still_swept(name: str) -> None:
     assert traces(name) == []
 
 
+@pytest.mark.parametrize("module", [sweep.SUPERVISOR_MODULE, sweep.FORK_SERVER_MODULE])
+def test_what_was_only_about_to_begin_is_swept_too(name: str, module: str) -> None:
+    """What a lab's processes have forked looks like them until it executes something else; nothing is recorded of it."""
+    sleeping = [sys.executable, "-c", "import signal; signal.pause()", module, name]
+    with subprocess.Popen(sleeping) as process:
+        lifecycle.down(name)
+        assert process.wait(timeout=30) == -signal.SIGKILL
+
+
 def test_after_a_reboot_the_lab_is_stopped_and_starts_again(name: str) -> None:
     up(name)
     port = open_lab(name).state.port
