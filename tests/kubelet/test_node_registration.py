@@ -102,3 +102,13 @@ async def test_a_deleted_node_stays_away_until_its_kubelet_starts_again(tmp_path
             lease = await until_found(client, LEASES, "n1", "kube-node-lease")
         assert again["metadata"]["uid"] != node["metadata"]["uid"]
         assert lease["metadata"]["ownerReferences"][0]["uid"] == again["metadata"]["uid"]
+
+
+async def test_a_node_says_that_it_obeys_the_strict_policy_of_groups(tmp_path):
+    async with (
+        running_api() as api,
+        Client(ClientConfig.from_kubeconfig(api.kubeconfig)) as client,
+        reporting(client, tmp_path),
+    ):
+        node = await until_found(client, "nodes", "n1")
+    assert node["status"]["features"] == {"supplementalGroupsPolicy": True}

@@ -261,6 +261,7 @@ def node_status(config: KubeletConfig, amounts: dict[str, str], tools: Tools) ->
         "allocatable": dict(amounts),
         "addresses": [*addresses, {"type": "Hostname", "address": config.node_name}],
         "daemonEndpoints": {"kubeletEndpoint": {"Port": config.port}},
+        "features": {"supplementalGroupsPolicy": True},  # Strict is obeyed
         "nodeInfo": {
             "machineID": _first_line("/etc/machine-id"),
             "systemUUID": _first_line("/sys/class/dmi/id/product_uuid")
