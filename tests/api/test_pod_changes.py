@@ -153,6 +153,7 @@ def test_a_gated_pod_says_so():
             "type": "PodScheduled",
             "status": "False",
             "lastTransitionTime": "2026-01-01T00:00:00Z",
+            "lastProbeTime": None,
             "reason": "SchedulingGated",
             "message": "Scheduling is blocked due to non-empty scheduling gates",
         }

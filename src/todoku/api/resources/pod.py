@@ -51,6 +51,7 @@ def _prepare_create(pod: Object) -> None:
         condition = {
             "type": "PodScheduled",
             "status": "False",
+            "lastProbeTime": None,
             "lastTransitionTime": metadata.get("creationTimestamp"),
             "reason": "SchedulingGated",
             "message": "Scheduling is blocked due to non-empty scheduling gates",
