@@ -96,6 +96,34 @@ PORT = {"name": "a", "port": 80, "protocol": "HTTP"}
 QUEUED = {"conditions": [{"type": "Admitted", "status": "True"}], "limit": 5}
 
 
+MANY = [{"name": f"p{n}", "port": n, "protocol": "TCP"} for n in range(250)]
+
+
+@pytest.mark.parametrize(
+    ("listed", "fits"),
+    [(MANY, True), ([*MANY, MANY[0] | {"name": "again"}], False), ([*MANY, {"name": "x"}], None)],
+    ids=["all differ", "two are alike", "one has no port"],
+)
+def test_hundreds_of_items_are_compared_with_each_other(listed, fits):
+    rules = compile_rules(
+        record(
+            f"!has(self.off) && {UNIQUE_PORTS.replace('self.all', 'self.ports.all').replace('self.exists_one', 'self.ports.exists_one')}",
+            ports={**LISTENERS, "x-kubernetes-validations": []},
+        )
+    )
+    problems = [str(one) for one in rules({"ports": listed}, None)]
+    assert (not problems) is (fits is True)
+    if fits is None:
+        assert "no such key: port" in problems[0]
+
+
+def test_what_nobody_can_compute_ends():
+    rule = "self.all(a, self.all(b, self.all(c, a + b != c)))"
+    rules = compile_rules(ruled({"type": "array", "items": INT}, rule))
+    (problem,) = rules([1000 + n for n in range(300)], None)
+    assert "no further validation rules will be run due to call cost exceeds limit" in str(problem)
+
+
 @pytest.mark.parametrize(
     ("schema", "value", "old", "fits"),
     [

@@ -92,14 +92,19 @@ def selected(expression: str) -> str:
     """The expression with `.?found` behind each call that gives an optional."""
     if "validate" not in expression and "named" not in expression:
         return expression
-    blank = _STRINGS.sub(lambda match: "_" * len(match.group()), expression)
-    ends = [_end(blank, match.end()) for match in _CALLS.finditer(blank)]
+    blank = blanked(expression)
+    ends = [closing(blank, match.end()) for match in _CALLS.finditer(blank)]
     for end in sorted((one for one in ends if one), reverse=True):
         expression = f"{expression[:end]}{SELECTION}{expression[end:]}"
     return expression
 
 
-def _end(text: str, start: int) -> int:
+def blanked(expression: str) -> str:
+    """The expression with its strings made of underscores, as long as it was."""
+    return _STRINGS.sub(lambda match: "_" * len(match.group()), expression)
+
+
+def closing(text: str, start: int) -> int:
     """Behind the bracket that closes what was opened before `start`; 0 if none does."""
     depth = 1
     for index in range(start, len(text)):

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from todoku.api.cel import CelError, compile_expression, to_cel
+from todoku.api.cel import CelError, compile_expression, rounds, to_cel
 from todoku.api.crd.field_paths import FieldPathError, resolve
 from todoku.api.crd.values import ABSENT, correlate, fields_before
 from todoku.api.errors import FieldError, Path, duplicate, forbidden, invalid, required
@@ -101,20 +101,22 @@ def _failure(error: str, rule: Object) -> str:
     if error.startswith("no such overload"):
         text = "call arguments did not match a supported operator, function or macro signature"
         return f"'{error}': {text} for rule: {_short(rule)}"
-    if error.startswith(_TOO_LONG):
-        limit = "operation cancelled: actual cost limit exceeded"
+    if error.startswith(rounds.TOO_LONG):
         why = "no further validation rules will be run due to call cost exceeds limit for rule"
-        return f"'{limit}': {why}: {_short(rule)}"
+        return f"'{rounds.TOO_LONG}': {why}: {_short(rule)}"
     return f"{error} evaluating rule: {_short(rule)}"
-
-
-_TOO_LONG = "Iteration budget exceeded"
 
 
 def _evaluate(rule: Object, expression: str, bindings: dict[str, Any]) -> Any:
     names = ("self", "__old") if rule.get("optionalOldSelf") else ("self", "oldSelf")
     program = compile_expression(program_text(rule, expression), names)
-    return program.evaluate({name: bindings[name] for name in names})
+    given = {name: bindings[name] for name in names}
+    try:
+        return program.evaluate(given)
+    except CelError as error:
+        if rule.get("optionalOldSelf") or not str(error).startswith(rounds.TOO_LONG):
+            raise
+        return rounds.evaluate(expression, given)
 
 
 def _short(rule: Object) -> str:
