@@ -114,6 +114,33 @@ async def test_a_disk_that_refuses_fails_the_write_and_shows_nothing_of_it(path)
     await store.close()
 
 
+def limited(store, pages):
+    """The database may grow by so many pages (None: without end), as if the disk were full then."""
+    ((now,),) = store._db.execute("PRAGMA page_count").fetchall()
+    store._db.execute(f"PRAGMA max_page_count={now + pages if pages is not None else 1 << 30}")
+
+
+async def test_a_disk_that_was_full_is_tried_again(path):
+    store = await SqliteStore.open(path)
+    await put(store, b"kept", b"1")
+    limited(store, 2)
+    many = [put(store, b"%d" % number, b"x" * 50_000) for number in range(10)]
+    outcomes = await asyncio.gather(*many, return_exceptions=True)
+    assert all(isinstance(one, StoreFailed) for one in outcomes)
+    assert "full" in str(outcomes[0])
+    assert await keys(store) == [b"kept"]
+    limited(store, None)
+    before = store.revision
+    again = [put(store, b"%d" % number, b"x" * 50_000) for number in range(10)]
+    await asyncio.gather(*again)
+    assert store.revision == before + 10
+    await store.close()
+    reopened = await SqliteStore.open(path)
+    assert len(await keys(reopened)) == 11
+    assert reopened.revision == before + 10
+    await reopened.close()
+
+
 async def test_a_file_of_a_newer_format_is_refused(path):
     with apsw.Connection(path) as db:
         db.execute("PRAGMA user_version=99")

@@ -86,6 +86,7 @@ class Strategy:
     warnings: Callable[[Object, Object | None], list[str]] = _no_warnings
     # Called in a thread before `validate`, for kinds whose validation can take long: what it works out is remembered.
     examine: Callable[[Object, Object | None], None] | None = None
+    compiles: bool = False  # expressions, so that even a small object may take long to validate
     # Beyond metadata.name and metadata.namespace, e.g. {"spec.nodeName": "worker1"}.
     selectable_fields: Callable[[Object], Mapping[str, str]] = _no_fields
     selectable_field_names: tuple[str, ...] = ()

@@ -14,7 +14,7 @@ from todoku.apiserver import bodies, metadata
 from todoku.apiserver.config import AdmissionPlugin, Allocation, Attributes, Operation
 from todoku.apiserver.context import Context, Engine
 from todoku.apiserver.encoding import Cached
-from todoku.apiserver.large import apart, worked
+from todoku.apiserver.large import LARGE_BYTES, apart, worked
 from todoku.apiserver.telemetry import Telemetry
 
 Problems = Callable[[Object, Object | None], list[FieldError]]
@@ -73,7 +73,8 @@ async def admitted(engine: Engine, context: Context, wish: Wish, store: StoreIt)
     try:
         if examine is not None:
             await apart(examine, final, old)
-        await worked(context.size_bytes, _check, context, wish, final)
+        size = LARGE_BYTES if context.served.resource.strategy.compiles else context.size_bytes
+        await worked(size, _check, context, wish, final)
         cached = await validated(plugins, attributes, lambda: store(final), engine.telemetry)
     except BaseException:
         if allocation:

@@ -41,6 +41,7 @@ from todoku.apiserver.request import (
     is_stream,
     read_path,
 )
+from todoku.storage.store import StoreFailed
 
 log = logs.get(__name__)
 
@@ -111,6 +112,9 @@ class Pipeline:
         except (ConnectionResetError, asyncio.CancelledError):
             self._record(exchange, 200)  # a watch, mostly, whose client has had enough
             raise
+        except StoreFailed as failure:
+            log.error("Store failed", method=request.method, path=request.path, why=str(failure))
+            response = responses.refusal(errors.InternalError.of(str(failure)))
         except Exception as failure:
             log.exception("Request failed", method=request.method, path=request.path)
             why = f"{type(failure).__name__}: {failure}"

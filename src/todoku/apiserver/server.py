@@ -12,7 +12,7 @@ from aiohttp import web
 
 from todoku.aio import log as logs
 from todoku.api.resources import registry
-from todoku.apiserver import bootstrap, components
+from todoku.apiserver import bootstrap, components, memory
 from todoku.apiserver.cache import Cache
 from todoku.apiserver.catalog import Catalog
 from todoku.apiserver.config import Components, Config
@@ -87,6 +87,7 @@ class ApiServer:
                     tasks.create_task(upkeep.adjust(), name="flow-control-seats"),
                     tasks.create_task(upkeep.write(), name="flow-control-objects"),
                     tasks.create_task(server.watch_over(), name="connections"),
+                    tasks.create_task(memory.of_process().watch_over(), name="memory"),
                 ]
                 try:
                     if engine.components.start:

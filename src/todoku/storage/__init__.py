@@ -13,6 +13,7 @@ from todoku.storage.store import (
     Put,
     SlowWatcher,
     Store,
+    StoreFailed,
 )
 
 __all__ = [
@@ -28,4 +29,5 @@ __all__ = [
     "Put",
     "SlowWatcher",
     "Store",
+    "StoreFailed",
 ]

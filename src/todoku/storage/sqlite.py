@@ -20,7 +20,7 @@ from typing import Any
 import apsw
 
 from todoku.storage.mvcc import WATCH_BACKLOG, Mvcc, holds, plan
-from todoku.storage.store import Change, Committed, Compare, Delete, Entry, Page, Put
+from todoku.storage.store import Change, Committed, Compare, Delete, Entry, Page, Put, StoreFailed
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS changes (
@@ -37,10 +37,6 @@ _INSERT = "INSERT INTO changes (revision, key, value, create_revision) VALUES (?
 _FORMAT = 1
 
 
-class StoreFailed(Exception):
-    """The disk refused a write: nothing since the last acknowledged commit is kept."""
-
-
 class UnknownFormat(Exception):
     """The file was written by a newer Todoku, or is no store."""
 
@@ -51,6 +47,7 @@ class _Transaction:
     changes: Sequence[Change]
     relaxed: bool
     done: asyncio.Future[None]
+    attempt: int
 
 
 @dataclass(slots=True)
@@ -59,6 +56,7 @@ class _Compaction:
     superseded: Sequence[tuple[int, bytes]]
     newest: int
     done: asyncio.Future[None]
+    attempt: int
 
 
 _Work = _Transaction | _Compaction
@@ -75,6 +73,8 @@ class SqliteStore:
         self._under_way: dict[bytes, Entry | None] = {}
         self._last: asyncio.Future[None] | None = None
         self._queue: queue.SimpleQueue[_Work | None] = queue.SimpleQueue()
+        self._attempt = 0  # goes up when the disk was full: a batch is of one attempt
+        self._waiting = 0  # for the writer thread, in pieces of work
         self._failure: Exception | None = None
         self._db = apsw.Connection(path)
         try:
@@ -184,8 +184,12 @@ class SqliteStore:
         for change in changes:
             self._under_way[change.key] = change.entry
         done = self._last = self._loop.create_future()
-        self._queue.put(_Transaction(revision, changes, relaxed, done))
+        self._put(_Transaction(revision, changes, relaxed, done, self._attempt))
         await asyncio.shield(done)
+
+    def _put(self, work: _Work) -> None:
+        self._waiting += 1
+        self._queue.put(work)
 
     def _check(self) -> None:
         if self._failure:
@@ -199,7 +203,7 @@ class SqliteStore:
         ]
         superseded += [(change.revision, change.key) for change in gone if change.entry is None]
         done = self._loop.create_future()
-        self._queue.put(_Compaction(revision, superseded, self._mvcc.revision, done))
+        self._put(_Compaction(revision, superseded, self._mvcc.revision, done, self._attempt))
         await asyncio.shield(done)
 
     async def close(self) -> None:
@@ -214,14 +218,17 @@ class SqliteStore:
     # -- the writer thread
 
     def _write(self) -> None:
+        failed = -1  # the attempt whose work was decided on what could not be written
+        failure: Exception | None = None
         while True:
             batch, last = self._take()
             if batch:
                 try:
-                    self._write_batch(batch)
-                    failure = None
+                    if batch[0].attempt != failed:
+                        failure = None
+                        self._write_batch(batch)
                 except Exception as problem:
-                    failure = problem
+                    failure, failed = _first(problem), batch[0].attempt
                 try:
                     self._loop.call_soon_threadsafe(self._written, batch, failure)
                 except RuntimeError:  # the loop is closed: nobody waits any more
@@ -263,6 +270,7 @@ class SqliteStore:
         """Back in the loop: make the batch visible in order and wake those who wait for it."""
         if failure:
             self._failure = failure
+        self._waiting -= len(batch)
         for work in batch:
             if isinstance(work, _Transaction):
                 self._settle(work, failure)
@@ -273,6 +281,14 @@ class SqliteStore:
                 work.done.exception()  # whoever waited was cancelled: seen
             else:
                 work.done.set_result(None)
+        if isinstance(failure, apsw.FullError) and not self._waiting:
+            self._try_again()
+
+    def _try_again(self) -> None:
+        """Nothing that was decided on lost commits is left: the next one begins where the disk is."""
+        self._failure = None
+        self._attempt += 1
+        self._revision = self._mvcc.revision
 
     def _settle(self, work: _Transaction, failure: Exception | None) -> None:
         if failure is None:
@@ -280,6 +296,13 @@ class SqliteStore:
         for change in work.changes:
             if self._under_way.get(change.key) is change.entry:
                 del self._under_way[change.key]
+
+
+def _first(problem: Exception) -> Exception:
+    """What went wrong first: SQLite may have rolled back before it is asked to, and complains of that."""
+    while isinstance(problem.__context__, apsw.Error):
+        problem = problem.__context__
+    return problem
 
 
 def _row(change: Change) -> tuple[int, bytes, bytes | None, int]:

@@ -28,6 +28,13 @@ class FutureRevision(Exception):
         self.asked, self.current = asked, current
 
 
+class StoreFailed(Exception):
+    """The disk refused a write: nothing since the last acknowledged commit is kept.
+
+    A disk that is full is tried again with the next commit; after any other failure the store writes no more.
+    """
+
+
 class SlowWatcher(Exception):
     """The watcher did not take its events in time and was disconnected."""
 

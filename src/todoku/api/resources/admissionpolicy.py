@@ -308,6 +308,7 @@ def _policy_columns(word: str, subject: str) -> tuple[Column, ...]:
 VALIDATING_POLICY = Rules(
     strategy=Strategy(
         default=_default_policy,
+        compiles=True,
         prepare_create=clear_status,
         prepare_update=keep_status,
         prepare_status=keep_all_but_own_status,
@@ -324,7 +325,9 @@ VALIDATING_POLICY = Rules(
 )
 
 MUTATING_POLICY = Rules(
-    strategy=Strategy(default=_default_mutating, validate=_validate_mutating, has_status=False),
+    strategy=Strategy(
+        default=_default_mutating, validate=_validate_mutating, compiles=True, has_status=False
+    ),
     columns=_policy_columns("Mutations", "Mutation"),
     row=lambda obj: [
         obj["metadata"]["name"],

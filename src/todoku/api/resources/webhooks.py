@@ -239,6 +239,7 @@ def _rules(*, mutating: bool) -> Rules:
         strategy=Strategy(
             default=default,
             validate=lambda new, old: _validate(new, old, mutating=mutating),
+            compiles=True,
             has_status=False,
         ),
         columns=(
