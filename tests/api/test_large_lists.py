@@ -6,6 +6,8 @@ import pytest
 
 from tests.support.kinds import known, made_of
 from tests.support.minimal import minimal
+from todoku.api import patches, schemas
+from todoku.api.patches import typed
 
 MANY = 4000
 
@@ -81,3 +83,18 @@ def test_eight_times_the_items_take_about_eight_times_as_long(name, fields):
     resource = known(name)
     few = min(seconds(resource, fields(MANY // 8)) for _ in range(2))
     assert seconds(resource, fields(MANY)) < 25 * few + 0.1
+
+
+def test_long_sets_are_merged_in_time_that_grows_with_them():
+    type_ = schemas.type_of("io.k8s.api.core.v1.ConfigMap")
+
+    def merged_in(count):
+        live = {"metadata": {"finalizers": [f"a.b/{n}" for n in range(count)]}}
+        applied = {"metadata": {"finalizers": [f"a.b/{n}" for n in reversed(range(count))]}}
+        began = time.thread_time()
+        typed.merge(live, applied, type_)
+        patches.strategic_merge_patch(live, applied, type_)
+        return time.thread_time() - began
+
+    few = min(merged_in(MANY // 8) for _ in range(2))
+    assert merged_in(MANY) < 25 * few + 0.1

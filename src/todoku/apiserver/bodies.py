@@ -23,7 +23,8 @@ from todoku.apiserver.negotiation import JSON, PROTOBUF, YAML
 from todoku.wire import protobuf
 
 MAX_STRICT_PROBLEMS = 100  # as many as Go's strict decoder tells of
-MAX_YAML_NODES = 1_000_000
+SPARE_YAML_NODES = 10_000  # that aliases may make, beyond what the text has room for
+MAX_NUMBER_BITS = 1024
 MAX_YAML_DEPTH = (
     200  # as deep as the JSON parser goes; the C parser recurses without a limit of its own
 )
@@ -78,7 +79,10 @@ def parse_yaml(body: bytes) -> tuple[Any, list[str]]:
     loader = _Loader(body)
     try:
         value = loader.get_single_data()
-        _count(value)
+        _count(value, len(body) + SPARE_YAML_NODES)
+    except (AttributeError, KeyError, TypeError) as problem:  # constructors, of a tag's wrong text
+        why = "cannot decode a value as its tag says"
+        raise errors.BadRequest(f"yaml: {why}") from problem
     except (yaml.YAMLError, RecursionError, ValueError) as problem:
         raise errors.BadRequest(f"yaml: {_yaml_problem(problem)}") from None
     finally:
@@ -133,13 +137,13 @@ _Loader.yaml_implicit_resolvers = {
 }
 
 
-def _count(value: Any) -> None:
-    """Refuse what aliases have blown up, and keys that JSON cannot carry."""
+def _count(value: Any, most: int) -> None:
+    """Refuse what aliases have blown up, and what JSON cannot carry."""
     waiting, count = [value], 0
     while waiting:
         one = waiting.pop()
         count += 1
-        if count > MAX_YAML_NODES:
+        if count > most:
             raise ValueError("document contains excessive aliasing")
         if isinstance(one, dict):
             if not all(isinstance(key, str) for key in one):
@@ -147,6 +151,10 @@ def _count(value: Any) -> None:
             waiting.extend(one.values())
         elif isinstance(one, list):
             waiting.extend(one)
+        elif not isinstance(one, str | int | float | None):
+            raise ValueError(f"values of type {type(one).__name__} are not part of JSON")
+        elif isinstance(one, int) and one.bit_length() > MAX_NUMBER_BITS:
+            raise ValueError("a number is out of range")
 
 
 def _object(value: Any) -> Object:

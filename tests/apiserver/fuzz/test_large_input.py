@@ -4,6 +4,8 @@ import asyncio
 import json
 import time
 
+import pytest
+
 CONFIG_MAPS = "/api/v1/namespaces/default/configmaps"
 
 
@@ -59,3 +61,18 @@ async def test_a_large_object_keeps_no_other_client_waiting(api):
 
 
 ACCOUNT = {"metadata": {"name": "default"}}
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["!!timestamp q", "!!timestamp 2001-01-01", "!!set {a}", "!!bool q", "!!null q", "!!binary YQ==", "0x" + "f" * 5000, "&x {a: *x}"],
+)  # fmt: skip
+async def test_yaml_values_that_no_json_has_are_refused(api, value):
+    body = f"apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: y}}\ndata: {{x: {value}}}"
+    path = f"{CONFIG_MAPS}/y?fieldManager=me"
+    kind = "application/apply-patch+yaml"
+    status, answer = await api.request("PATCH", path, body.encode(), content_type=kind)
+    assert (status, answer["reason"]) == (400, "BadRequest")
+    assert answer["message"].startswith(
+        "error decoding YAML: error converting YAML to JSON: yaml: "
+    )

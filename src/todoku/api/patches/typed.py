@@ -40,17 +40,19 @@ def merge(live: Any, applied: Any, type_: Type, path: FieldPath = ()) -> Any:
 def _merge_lists(live: list[Any], applied: list[Any], type_: Type, path: FieldPath) -> list[Any]:
     """Applied items keep their order; live ones stay where they lie between them."""
     ours, theirs = _loose_items(live, type_, path), items_of(applied, type_, path)
+    first = dict(reversed(ours))  # of items that are there twice
+    order = list(theirs)
+    places = {element: place for place, element in enumerate(order)}
     out: list[Any] = []
-    waiting = list(theirs)
+    done = 0
     for element, item in ours:
         if element not in theirs:
             out.append(copy(item))
-        elif element in waiting:
-            position = waiting.index(element)
-            for one in waiting[: position + 1]:
-                out.append(_merged_item(one, ours, theirs, type_, path))
-            del waiting[: position + 1]
-    out += [_merged_item(one, ours, theirs, type_, path) for one in waiting]
+            continue
+        after = max(done, places[element] + 1)
+        out += [_merged_item(one, first, theirs, type_, path) for one in order[done:after]]
+        done = after
+    out += [_merged_item(one, first, theirs, type_, path) for one in order[done:]]
     return out
 
 
@@ -66,11 +68,10 @@ def _loose_items(live: list[Any], type_: Type, path: FieldPath) -> list[tuple[st
 
 
 def _merged_item(
-    element: str, ours: list[tuple[str, Any]], theirs: dict[str, Any], type_: Type, path: FieldPath
+    element: str, ours: dict[str, Any], theirs: dict[str, Any], type_: Type, path: FieldPath
 ) -> Any:
-    for name, item in ours:
-        if name == element:
-            return merge(item, theirs[element], type_.items or ANY, (*path, element))
+    if element in ours:
+        return merge(ours[element], theirs[element], type_.items or ANY, (*path, element))
     return copy(theirs[element])
 
 
