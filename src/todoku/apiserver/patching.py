@@ -185,8 +185,10 @@ def _apply(engine: Engine, context: Context, kind: Callable[..., Change]) -> Cha
                 " and no existing object was found"
             )
             raise errors.Conflict.of(context.served.name, info.name, why)
-        return await writes.create_object(
-            engine, context, await worked(context.size_bytes, applied, None), track=False
-        )
+        new = await worked(context.size_bytes, first)
+        return await writes.create_object(engine, context, new, track=False)
+
+    def first() -> Object:
+        return bodies.checked_patch(context, applied(None), Patched())
 
     return replace(kind(context.served, applied), on_missing=create, track=False, patched=Patched())

@@ -65,7 +65,7 @@ ACCOUNT = {"metadata": {"name": "default"}}
 
 @pytest.mark.parametrize(
     "value",
-    ["!!timestamp q", "!!timestamp 2001-01-01", "!!set {a}", "!!bool q", "!!null q", "!!binary YQ==", "0x" + "f" * 5000, "&x {a: *x}"],
+    ["!!timestamp q", "!!timestamp 2001-01-01", "!!set {a}", "!!bool q", "!!binary YQ==", "0x" + "f" * 5000, "&x {a: *x}"],
 )  # fmt: skip
 async def test_yaml_values_that_no_json_has_are_refused(api, value):
     body = f"apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: y}}\ndata: {{x: {value}}}"
@@ -76,3 +76,12 @@ async def test_yaml_values_that_no_json_has_are_refused(api, value):
     assert answer["message"].startswith(
         "error decoding YAML: error converting YAML to JSON: yaml: "
     )
+
+
+async def test_a_null_in_a_map_is_applied_as_the_empty_text_that_go_reads(api):
+    body = json.dumps({"apiVersion": "v1", "kind": "ConfigMap", "data": {"x": None}}).encode()
+    kind = "application/apply-patch+yaml"
+    for code in (201, 200):
+        path = f"{CONFIG_MAPS}/nothing?fieldManager=me"
+        status, made = await api.request("PATCH", path, body, content_type=kind)
+        assert (status, made["data"]) == (code, {"x": ""})
