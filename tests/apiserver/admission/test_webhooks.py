@@ -129,6 +129,7 @@ async def test_a_validating_webhook_sees_the_request_and_allows_it(api, hooks):
 DENIALS = {
     "a message and code": ({"message": "no such luck", "code": 403}, 403, 'admission webhook "v.example.com" denied the request: no such luck'),
     "only a reason": ({"reason": "Because"}, 400, 'admission webhook "v.example.com" denied the request: Because'),
+    "a code that HTTP has not": ({"message": "no", "code": 99999}, 400, 'admission webhook "v.example.com" denied the request: no'),
     "nothing": (None, 400, 'admission webhook "v.example.com" denied the request without explanation'),
 }  # fmt: skip
 

@@ -389,7 +389,7 @@ def denial(hook: Hook, status: Object) -> ApiError:
         **status,
         "status": "Failure",
         "message": f"{head}: {text}" if text else f"{head} without explanation",
-        "code": code if code >= 400 else 400,
+        "code": code if 400 <= code < 1000 else 400,  # three digits are all that HTTP has
     }
     error = from_status(body)
     error.reason = str(status.get("reason", ""))
