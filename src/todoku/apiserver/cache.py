@@ -137,11 +137,16 @@ class Collection:
         self, namespace: str = "", *, after: bytes = b"", among: Iterable[bytes] | None = None
     ) -> Sequence[bytes]:
         """Keys in order: of one namespace ("" means all), from `after` on, and only `among` these if given."""
-        start, end = self.bounds(namespace)
-        start = max(start, after)
         if among is not None:
+            start, end = self.bounds(namespace)
+            start = max(start, after)
             return [key for key in among if start <= key < end]
-        return self.keys[bisect_left(self.keys, start) : bisect_left(self.keys, end)]
+        return self.keys[slice(*self.span(namespace, after))]
+
+    def span(self, namespace: str = "", after: bytes = b"") -> tuple[int, int]:
+        """Where in `keys` those of a namespace ("" means all) from `after` on begin and end."""
+        start, end = self.bounds(namespace)
+        return bisect_left(self.keys, max(start, after)), bisect_left(self.keys, end)
 
     def bounds(self, namespace: str) -> tuple[bytes, bytes]:
         start = self.prefix + f"{namespace}/".encode() if namespace else self.prefix

@@ -96,12 +96,16 @@ async def list_(engine: Engine, context: Context) -> Listing:
     if served.needs_conversion:
         whole = [collection.items[key] for key in collection.select(info.namespace)]
         await conversion.prepare(engine.components.converter, served, whole)
-    candidates = None if predicate.everything else predicate.keys(collection)
-    names = collection.select(info.namespace, after=wanted.after, among=candidates)
     items = collection.items
     revision = wanted.exact or engine.cache.revision
-    if predicate.everything and not wanted.limit:
-        return Listing([items[key] for key in names], revision)
+    if predicate.everything:
+        first, end = collection.span(info.namespace, wanted.after)
+        stop = min(end, first + wanted.limit) if wanted.limit else end
+        page = [items[key] for key in collection.keys[first:stop]]
+        if stop == end:
+            return Listing(page, revision)
+        return _page(page, collection.keys[stop - 1], revision, end - stop, predicate)
+    names = collection.select(info.namespace, after=wanted.after, among=predicate.keys(collection))
     taken: list[Cached] = []
     for position, key in enumerate(names):
         if wanted.limit and len(taken) == wanted.limit:
