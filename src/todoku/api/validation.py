@@ -334,6 +334,15 @@ def address_problems(value: str, path: Path, kept: Collection[str] = ()) -> list
     return []
 
 
+def is_address(text: str) -> bool:
+    """Whether it is an IP address, of either family."""
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return True
+
+
 def cidr_problems(value: str, path: Path, kept: Collection[str] = ()) -> list[FieldError]:
     """A network in its plain form, or one of those `kept` (IsValidCIDRForLegacyField, strict)."""
     if value in kept:

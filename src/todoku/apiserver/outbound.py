@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import ipaddress
 import re
 import socket
 import ssl
@@ -19,6 +18,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from aiohttp.resolver import ThreadedResolver
 
 from todoku.api.errors import ApiError, NotFound
+from todoku.api.validation import is_address
 from todoku.apiserver.config import Config, Objects
 from todoku.apiserver.service_endpoints import endpoints_of
 
@@ -117,7 +117,7 @@ class _ServiceResolver(AbstractResolver):
             raise OSError(f'service "{parts[0]}" not found') from error
         except ApiError as error:
             raise OSError(error.message) from error
-        if not _is_address(found[0].host):  # an ExternalName
+        if not is_address(found[0].host):  # an ExternalName
             return await self._by_system(found[0].host, port, family)
         return [_result(host, one.host, one.port) for one in found]
 
@@ -130,14 +130,6 @@ class _ServiceResolver(AbstractResolver):
 
     async def close(self) -> None:
         return None
-
-
-def _is_address(text: str) -> bool:
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _result(name: str, address: str, port: int) -> ResolveResult:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from ipaddress import ip_address
 
 from todoku.api.meta import Object
+from todoku.api.validation import is_address
 from todoku.loadbalancer import election
 from todoku.reach.outcome import Code, Outcome
 from todoku.reach.targets import Address, At, Source, ingress
@@ -101,7 +102,7 @@ def _to_node_port(world: World, source: Source, address: Address, service: Objec
 
 
 def _to_balancer(world: World, source: Source, address: Address, service: Object) -> Prediction:
-    if not _is_address(address.host):
+    if not is_address(address.host):
         return Prediction(
             _ANYTHING, Code.NOT_PREDICTED
         )  # a name that the balancer's own DNS serves
@@ -215,14 +216,6 @@ def announcer(world: World, service: Object, address: str) -> str | None:
         )
     )
     return elected if isinstance(elected, str) else None
-
-
-def _is_address(host: str) -> bool:
-    try:
-        ip_address(host)
-    except ValueError:
-        return False
-    return True
 
 
 def _in_source_ranges(world: World, source: Source, service: Object) -> bool:

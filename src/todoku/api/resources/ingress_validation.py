@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Sequence
 
 from todoku.api.errors import (
@@ -21,6 +20,7 @@ from todoku.api.validation import (
     dns1123_label,
     dns1123_subdomain,
     immutable,
+    is_address,
     path_segment,
     port_name_problems,
     port_number,
@@ -68,12 +68,12 @@ def status_problems(new: Object, old: Object) -> list[FieldError]:
     found = ((new.get("status") or {}).get("loadBalancer") or {}).get("ingress") or ()
     for index, one in enumerate(found):
         address, host = one.get("ip") or "", one.get("hostname") or ""
-        if address and not _is_address(address):
+        if address and not is_address(address):
             text = "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"
             problems.append(invalid(path / index / "ip", address, text))
         if host:
             problems += each(dns1123_subdomain, host, path / index / "hostname")
-            if _is_address(host):
+            if is_address(host):
                 problems.append(invalid(path / index / "hostname", host, _IS_ADDRESS))
     return problems
 
@@ -85,14 +85,6 @@ def warnings(new: Object, old: Object | None) -> list[str]:
     return [
         f"annotation \"{CLASS_ANNOTATION}\" is deprecated, please use 'spec.ingressClassName' instead"
     ]
-
-
-def _is_address(text: str) -> bool:
-    try:
-        ipaddress.ip_address(text)
-    except ValueError:
-        return False
-    return True
 
 
 def _host(host: str, at: Path) -> list[FieldError]:
@@ -111,7 +103,7 @@ def _tls(one: Object, at: Path) -> list[FieldError]:
 def _rule(rule: Object, at: Path) -> list[FieldError]:
     problems: list[FieldError] = []
     if host := rule.get("host"):
-        if _is_address(host):
+        if is_address(host):
             problems.append(invalid(at / "host", host, _IS_ADDRESS))
         problems += _host(host, at / "host")
     if rule.get("http") is None:
